@@ -7,12 +7,14 @@ from dataclasses import dataclass, field
 
 from clave_client.testing.refusals import Refusal
 from clave_crypto.errors import CryptoError
-from clave_crypto.identity import verify_identity, verify_signature
+from clave_crypto.identity import verify_identity, verify_revocation, verify_signature
 from clave_wire.errors import BadName
 from clave_wire.messages import Code, Invitation, Login, PublishKeyPackages
 from clave_wire.text import check_name, fold, skeleton
 
 __all__ = ["Device", "MemoryDirectory"]
+
+_MAX_DEVICES = 16
 
 
 @dataclass
@@ -64,6 +66,8 @@ class MemoryDirectory:
 
     def __init__(self) -> None:
         self.devices: dict[bytes, Device] = {}
+        self.revoked: dict[tuple[bytes, bytes], bytes] = {}
+        """The accounts' signatures by which they revoked devices, by account and device."""
 
     @property
     def names(self) -> Mapping[bytes, str]:
@@ -78,6 +82,8 @@ class MemoryDirectory:
         except CryptoError as error:
             raise Refusal(Code.BAD_LOGIN, f"the login does not hold: {error}") from None
         name, account = identity.name, identity.account
+        if (account, login.device) in self.revoked:
+            raise Refusal(Code.DEVICE_REMOVED, "your account removed this device")
         known = self.devices.get(login.device)
         if known is not None and (known.account, known.name) != (account, name):
             raise Refusal(Code.BAD_LOGIN, "this device belongs to another account")
@@ -87,6 +93,7 @@ class MemoryDirectory:
         if not others:
             self._check_free(name)
         if known is None:
+            self.check_space(account)
             known = self.devices[login.device] = Device(login.device, name, account, login.identity)
         known.identity = login.identity
         return known, not others
@@ -95,16 +102,43 @@ class MemoryDirectory:
         """Delete an account and all its devices."""
         self.devices = {key: each for key, each in self.devices.items() if each.account != account}
 
+    def check_space(self, account: bytes) -> None:
+        """Raise `Refusal` if an account has as many devices as it may."""
+        if sum(each.account == account for each in self._live()) >= _MAX_DEVICES:
+            raise Refusal(Code.LIMIT, f"an account has at most {_MAX_DEVICES} devices; remove one first")
+
+    def revoke(self, account: bytes, device: bytes, signature: bytes) -> None:
+        """Refuse a device from now on, by its account's signature. Raises `Refusal`."""
+        try:
+            verify_revocation(account, device, signature)
+        except CryptoError:
+            raise Refusal(Code.BAD_REQUEST, "the account did not revoke this device") from None
+        self.revoked[account, device] = signature
+        if device in self.devices and self.devices[device].account == account:
+            self.devices[device].packages.clear()
+            self.devices[device].last_resorts.clear()
+            self.devices[device].invitations.clear()
+
+    def revocations(self, name: str) -> list[tuple[bytes, bytes]]:
+        """Return (device, signature) of what the account of a name has revoked. Raises `Refusal`."""
+        accounts = {each.account for each in self.devices.values() if each.name == name}
+        if not accounts:
+            raise Refusal(Code.NO_SUCH_NAME, "nobody has this name here")
+        return [(device, signed) for (account, device), signed in self.revoked.items() if account in accounts]
+
+    def _live(self) -> list[Device]:
+        return [each for each in self.devices.values() if (each.account, each.key) not in self.revoked]
+
     def find(self, name: str) -> list[Device]:
         """Return the devices of a name, by key. Raises `Refusal`."""
-        found = sorted((d for d in self.devices.values() if d.name == name), key=lambda device: device.key)
+        found = sorted((each for each in self._live() if each.name == name), key=lambda device: device.key)
         if not found:
             raise Refusal(Code.NO_SUCH_NAME, "nobody has this name here")
         return found
 
-    def claim(self, name: str, suite: int, now: float) -> list[bytes]:
-        """Return one key package of a suite of each device of a name. Raises `Refusal`."""
-        devices = self.find(name)
+    def claim(self, name: str, suite: int, now: float, only: bytes = b"") -> list[bytes]:
+        """Return one key package of a suite of each device of a name, or of one. Raises `Refusal`."""
+        devices = [each for each in self.find(name) if only in (b"", each.key)]
         claimed = [package for device in devices if (package := device.claim(suite, now)) is not None]
         if not claimed:
             text = f"no device of this name has a key package of cipher suite {suite:#06x} here"

@@ -23,6 +23,7 @@ from clave_client.net.address import RelayAddress
 from clave_client.net.certificate_trust import CertificateTrust
 from clave_client.net.transport import OnMessages, RelayTransport
 from clave_client.store.profile import Profile
+from clave_client.testing.memory_devices import MemoryDevices
 from clave_client.testing.memory_directory import Device, MemoryDirectory
 from clave_client.testing.memory_links import is_join
 from clave_client.testing.memory_room import AlreadyAccepted, MemoryRoom
@@ -40,7 +41,7 @@ _CERTIFICATE = b"the certificate of a relay in memory"
 _OF_CONNECTIONS = {
     *(Code.FULL, Code.SLOW, Code.SHUTDOWN, Code.TIMEOUT, Code.REPLACED, Code.VERSION),
     *(Code.BAD_LOGIN, Code.BANNED, Code.BAD_NAME, Code.NAME_TAKEN, Code.NAME_CONFUSABLE),
-    *(Code.CLOSED, Code.TOKEN),
+    *(Code.CLOSED, Code.TOKEN, Code.DEVICE_REMOVED),
 }
 """Codes that a relay refuses a login with; it refuses requests with the others."""
 
@@ -63,6 +64,7 @@ class MemoryRelay:
         self.directory = MemoryDirectory()
         self.rooms: dict[bytes, MemoryRoom] = {}
         self.sessions: dict[bytes, _Session] = {}
+        self.devices = MemoryDevices(self.sessions)
         self.incarnation = os.urandom(16)
         self.is_reachable = True
         """Set it to False to have attempts to connect fail."""
@@ -164,6 +166,7 @@ class MemoryRelay:
         self._connections.discard(session)
         if session.device is not None and self.sessions.get(session.device.key) is session:
             del self.sessions[session.device.key]
+            self.devices.close(session.device.key)
         for room in tuple(session.streams):
             self.close_stream(session, room, text)
 
@@ -313,6 +316,7 @@ class _Session(asyncio.Protocol):
         self._transport: asyncio.Transport
         self._why = "connection lost"
         self.device: Device | None = None
+        self.host = b""
         self.streams: dict[bytes, _Stream] = {}
         self._offer: m.Offer | None = None
 
@@ -377,6 +381,9 @@ class _Session(asyncio.Protocol):
         transcript = self._connection.transcript(certificate_digest(_CERTIFICATE), login.identity)
         try:
             self._relay.check(login=True)
+            if not login.identity:
+                self._log_in_paired(login, transcript)
+                return
             device, registered = self._relay.directory.log_in(login, transcript)
         except Refusal as refusal:
             self.close(refusal.code, str(refusal))
@@ -389,6 +396,15 @@ class _Session(asyncio.Protocol):
         self.send(logged_in(device.published, int(now * 1000)))
         for invitation in device.invitations.values():
             self.send(invitation)
+
+    def _log_in_paired(self, login: m.Login, transcript: bytes) -> None:
+        """Let a device in that comes to be paired. Raises `Refusal`."""
+        relay = self._relay
+        self.device = relay.devices.log_in(login, transcript)
+        self.host = relay.devices.pairings[login.device]
+        relay.sessions[login.device] = self
+        self.send(m.LoggedIn(self.device.name, False, [], 0, relay.incarnation, 0, int(relay.clock() * 1000)))
+        relay.sessions[self.host].send(m.Passed(login.device, b""))
 
     def _submit(self, submit: m.Submit) -> None:
         if self.device is None:
@@ -435,10 +451,23 @@ class _Session(asyncio.Protocol):
                 self.send(m.Account(request.id, found))
                 return
             case m.ClaimKeyPackages():
-                self.send(
-                    m.KeyPackages(request.id, directory.claim(request.name, request.suite, relay.clock()))
-                )
+                now = relay.clock()
+                claimed = directory.claim(request.name, request.suite, now, request.device)
+                self.send(m.KeyPackages(request.id, claimed))
                 return
+            case m.PassOn():
+                relay.devices.pass_on(device, request)
+            case m.OpenPairing():
+                directory.check_space(device.account)
+                relay.devices.open(device, request)
+            case m.FindRevocations():
+                self.send(m.Revocations(request.id, directory.revocations(request.name)))
+                return
+            case m.RemoveDevice():
+                directory.revoke(device.account, request.device, request.revocation)
+                removed = relay.sessions.get(request.device)
+                if removed is not None and removed.device is not None:
+                    self._relay.handle(partial(_close_removed, removed))
             case m.CreateRoom():
                 relay.create_room(device, request.room)
             case m.Resume():
@@ -458,3 +487,7 @@ class _Session(asyncio.Protocol):
             case _:
                 return
         self.send(m.Done(request.id))
+
+
+def _close_removed(session: _Session) -> None:
+    session.close(Code.DEVICE_REMOVED, "your account removed this device")
