@@ -21,7 +21,7 @@ from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Self, TypeVar
 
-from clave_client.client_links import ClientLinks
+from clave_client.client_devices import ClientDevices
 from clave_client.client_setup import open_profile
 from clave_client.errors import (
     ClientError,
@@ -62,7 +62,7 @@ _NAME_REFUSED = {Code.BAD_NAME, Code.NAME_TAKEN, Code.NAME_CONFUSABLE, Code.CLOS
 """Refusals of a new name."""
 
 
-class Client(ClientLinks):
+class Client(ClientDevices):
     """A profile in use, as an async context manager: entering connects, leaving closes.
 
     Constructing it does nothing. `relay` is where a new profile is registered, or where the relay has moved

@@ -12,7 +12,9 @@ from clave_client.net.address import RelayAddress
 from clave_client.net.certificate_trust import CertificateTrust
 from clave_client.net.proxy import NO_PROXY, Proxy, proxy_of_environment
 from clave_client.net.transport import Connect, RelayTransport
+from clave_client.people.key_lookup import claim_own
 from clave_client.people.known_keys import KnownKeys
+from clave_client.people.lifetimes import Clocks
 from clave_client.store.account import Account
 from clave_client.store.database import Store
 from clave_client.store.pins import Pins
@@ -20,7 +22,7 @@ from clave_client.store.profile import Profile
 from clave_client.sync.room_sync import RoomSync
 from clave_host.version import VERSION
 
-__all__ = ["OpenedProfile", "chosen_proxy", "open_profile"]
+__all__ = ["OpenedProfile", "checked_proxy", "chosen_proxy", "open_profile", "route_of"]
 
 _PROXY_KEY: Final = "proxy"
 """Where the store keeps the proxy that the user gave, or `NO_PROXY`."""
@@ -55,7 +57,7 @@ def open_profile(
     if address is None and not profile.has_store:
         raise ProfileNotFound(profile.name)
     if proxy is not None:
-        proxy = _checked_proxy(proxy)
+        proxy = checked_proxy(proxy)
     elif address is not None and not profile.has_store:
         proxy_of_environment(os.environ, address)  # so that a wrong one leaves no profile behind
     store = Store(profile.store_path, profile.take_key())
@@ -86,10 +88,24 @@ def open_profile(
     sync = RoomSync(
         store, account, address, trust=trust, token=token, software=software, clock=clock, connect=connect
     )
+    me = account.verified
+    sync.devices.claim = lambda transport, suite, devices: claim_own(
+        transport, suite, devices, account=me, clocks=Clocks(clock(), sync.clock_check.ahead)
+    )
     return OpenedProfile(sync, pins, KnownKeys(pins, sync))
 
 
-def _checked_proxy(given: str) -> str:
+def route_of(proxy: str | None, address: RelayAddress) -> Connect:
+    """Return how to connect before there is a profile, by the given proxy or that of the environment."""
+    if proxy is None:
+        found = proxy_of_environment(os.environ, address)
+    else:
+        text = checked_proxy(proxy)
+        found = None if text == NO_PROXY else Proxy.parse(text)
+    return partial(RelayTransport.connect, proxy=found)
+
+
+def checked_proxy(given: str) -> str:
     """Return a proxy as it is stored, or `NO_PROXY`. Raises `UsageError`."""
     return NO_PROXY if given.strip() in ("", NO_PROXY) else Proxy.parse(given).encode()
 

@@ -14,10 +14,13 @@ __all__ = [
     "MOST_NUMBER",
     "AuditFinding",
     "BlockedPerson",
+    "DeviceInfo",
+    "DeviceOffer",
     "Fingerprint",
     "LinkInfo",
     "MadeLink",
     "MemberInfo",
+    "PairingInfo",
     "Phase",
     "RelayView",
     "RoomInfo",
@@ -165,6 +168,39 @@ class MadeLink(msgspec.Struct, frozen=True):
 
     def __repr__(self) -> str:
         return f"<MadeLink {self.id}>"
+
+
+class DeviceInfo(msgspec.Struct, frozen=True):
+    """A device of the own account. `is_online` and `is_primary` are what it said last, or the relay says.
+
+    `since` is when it was paired, in seconds since 1970, 0 for the first one or if that is not known. `rooms`
+    is in how many of this device's rooms it is.
+    """
+
+    name: str
+    device: bytes
+    is_own: bool
+    is_primary: bool
+    is_online: bool
+    since: int
+    rooms: int
+
+
+class PairingInfo(msgspec.Struct, frozen=True):
+    """A code by which a new device is added within `seconds`; whoever has it can come in its place."""
+
+    code: str
+    seconds: int
+
+    def __repr__(self) -> str:
+        return "<PairingInfo>"
+
+
+class DeviceOffer(msgspec.Struct, frozen=True):
+    """A new device that asks to be added, and the words that both have to show."""
+
+    name: str
+    words: tuple[str, ...]
 
 
 class MemberInfo(NamedTuple):

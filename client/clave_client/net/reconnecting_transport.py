@@ -39,6 +39,7 @@ _FINAL = {
     Code.CLOSED,
     Code.TOKEN,
     Code.REPLACED,
+    Code.DEVICE_REMOVED,
 }
 """Refusals that a retry does not change."""
 

@@ -42,6 +42,7 @@ from clave_wire.messages import (
     Lookup,
     NextCertificate,
     Refused,
+    Revocations,
     ToClient,
     ToRelay,
 )
@@ -61,7 +62,7 @@ SILENCE_SECONDS = 10.0
 ANSWER_SECONDS = 20.0
 """How long nothing may be received after a ping before the relay counts as away."""
 
-Answer = Done | Account | KeyPackages | LinkOffer
+Answer = Done | Account | KeyPackages | LinkOffer | Revocations
 OnMessages = Callable[[list[ToClient]], None]
 T = TypeVar("T")
 
@@ -357,7 +358,9 @@ class RelayTransport(asyncio.Protocol):
             case Closing():
                 self._reason = self._reason or _closing_error(message)
                 self._is_closing = True
-            case Done() | Account() | KeyPackages() | LinkOffer() if message.id in self._answers:
+            case Done() | Account() | KeyPackages() | LinkOffer() | Revocations() if (
+                message.id in self._answers
+            ):
                 self._answers.pop(message.id).set_result(message)
             case Refused() if message.id == self._ping_id:
                 pass

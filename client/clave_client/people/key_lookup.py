@@ -22,7 +22,7 @@ from clave_wire.limits import MAX_KEY_PACKAGES
 from clave_wire.messages import Account, ClaimKeyPackages, Code, KeyPackages, Lookup
 from clave_wire.text import check_name, sanitize
 
-__all__ = ["Invitee", "claim_invitee", "look_up"]
+__all__ = ["Invitee", "claim_invitee", "claim_own", "look_up"]
 
 _SOURCE = "the relay's word only"
 
@@ -96,6 +96,30 @@ async def claim_invitee(
     return Invitee(found.account, list(adds.values()), left_out)
 
 
+async def claim_own(
+    transport: RelayTransport,
+    suite: CipherSuite,
+    devices: Collection[bytes],
+    *,
+    account: VerifiedIdentity,
+    clocks: Clocks,
+) -> list[Add]:
+    """Claim a key package of each of these devices of the own account, where there is a valid one."""
+    adds: list[Add] = []
+    for device in devices:
+        valid, _ = await _claim_valid(
+            transport,
+            account.name,
+            suite,
+            account=account.account,
+            wanted={device},
+            clocks=clocks,
+            only=device,
+        )
+        adds += valid.values()
+    return adds
+
+
 async def _claim_valid(
     transport: RelayTransport,
     name: str,
@@ -104,6 +128,7 @@ async def _claim_valid(
     account: bytes,
     wanted: Collection[bytes],
     clocks: Clocks,
+    only: bytes = b"",
 ) -> tuple[dict[bytes, Add], dict[bytes, LifetimeFault]]:
     """Claim until each of the `wanted` devices has a valid key package or can have none.
 
@@ -116,7 +141,7 @@ async def _claim_valid(
     refused: dict[bytes, Add] = {}
     for _ in range(MAX_KEY_PACKAGES + 1):
         is_done = True
-        for device, add in await _claim(transport, name, suite):
+        for device, add in await _claim(transport, name, suite, only):
             other = _identity(name, add).account
             if other != account:
                 raise RelayFault(
@@ -136,10 +161,12 @@ async def _claim_valid(
     return valid, {device: lifetime_fault(add.key_package, clocks) for device, add in refused.items()}
 
 
-async def _claim(transport: RelayTransport, name: str, suite: CipherSuite) -> list[tuple[bytes, Add]]:
-    """Claim key packages of a suite; return them by device."""
+async def _claim(
+    transport: RelayTransport, name: str, suite: CipherSuite, only: bytes = b""
+) -> list[tuple[bytes, Add]]:
+    """Claim key packages of a suite, of all devices or of one; return them by device."""
     try:
-        answer = await transport.request(lambda request: ClaimKeyPackages(request, name, suite.id))
+        answer = await transport.request(lambda request: ClaimKeyPackages(request, name, suite.id, only))
     except RelayRefused as error:
         if error.code is Code.NO_KEY_PACKAGE:
             return []

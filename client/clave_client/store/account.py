@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Final, NamedTuple
 
-from clave_client.errors import StoreDamaged, UsageError
+from clave_client.errors import PeerError, StoreDamaged, UsageError
 from clave_client.formats.agreed_state import EXTENSION_TYPES
 from clave_client.store.database import Store
 from clave_crypto.errors import IdentityError
@@ -13,6 +13,9 @@ from clave_crypto.keys import Secret
 from clave_crypto.mls import CipherSuite, KeyPackageBundle, encode_message
 
 __all__ = ["POOL_FULL", "POOL_LOW", "RENEWAL_SECONDS", "Account", "FreshPackages", "leaf_lifetime"]
+
+_ACCOUNT_SECRET = "account_secret"  # noqa: S105  (a name)
+"""Where the store keeps the account's key; empty or missing on a device that is not the primary one."""
 
 _DEVICE_NAME = "main"
 """What a device is called unless its user says otherwise; all members of a room see it."""
@@ -83,9 +86,44 @@ class Account:
             raise UsageError(str(error)) from None
         with store.transaction():
             store.put("identity", identity)
-            store.put("account_secret", account.secret)
+            store.put(_ACCOUNT_SECRET, account.secret)
             store.put("device_secret", device.secret)
         return cls(store, identity, device)
+
+    @classmethod
+    def create_paired(cls, store: Store, identity: bytes, device: DeviceKey) -> Account:
+        """Store the account of a device that another one has certified, without the account's key."""
+        account = cls(store, identity, device)
+        with store.transaction():
+            store.put("identity", identity)
+            store.put("device_secret", device.secret)
+        return account
+
+    @property
+    def is_primary(self) -> bool:
+        """Whether this device has the account's key, which certifies and revokes devices."""
+        return bool(self.store.get(_ACCOUNT_SECRET))
+
+    def account_key(self) -> AccountKey:
+        """Return the account's key. Raises `UsageError` if this is not the primary device."""
+        secret = self.store.get(_ACCOUNT_SECRET)
+        if not secret:
+            raise UsageError("this device does not have the account's key")
+        return AccountKey.from_secret(Secret(secret))
+
+    def take_account_key(self, secret: Secret) -> None:
+        """Store the account's key: this is the primary device from now on. Raises `PeerError` for another."""
+        try:
+            public = AccountKey.from_secret(secret).public
+        except ValueError:
+            public = b""
+        if public != self.verified.account:
+            raise PeerError("what was handed to this device is not the account's key")
+        self.store.put(_ACCOUNT_SECRET, secret)
+
+    def drop_account_key(self) -> None:
+        """Delete the account's key, which another device has on its disk."""
+        self.store.put(_ACCOUNT_SECRET, b"")
 
     @property
     def name(self) -> str:

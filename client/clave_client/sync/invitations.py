@@ -66,6 +66,9 @@ class InvitationContext(SyncContext, Protocol):
     def handle_rejoin_info(self, room: LocalRoom, rejoin_info: RejoinInfo) -> None:
         """Try to rejoin with what a member sealed for this device."""
 
+    def note_brought(self, room: LocalRoom) -> None:
+        """Note that another device of this account has brought this one into a room."""
+
     def submit_noted(self, room: LocalRoom) -> None:
         """Submit what is due in a room, after resuming it if that was not asked for yet."""
 
@@ -184,7 +187,8 @@ class Invitations:
         is_blocked = self._store.is_blocked(inviter.account)
         if is_blocked and known is not None:
             return True  # another's invitation, or a room in use, is not touched
-        if not is_blocked and self._must_wait(inviter, known):
+        is_own = inviter.account == self._account.verified.account
+        if not (is_blocked or is_own) and self._must_wait(inviter, known):
             return False
         with self._store.transaction():
             room = LocalRoom.join(self._store, group, join_point, self._sync.clock)
@@ -196,12 +200,16 @@ class Invitations:
                 room.epochs.set_restored(restored=True)
             if is_blocked:
                 room.refuse()
+            elif is_own:  # another device of this account: nobody has to be asked
+                room.accept()
             else:
                 self._sync.emit(room.invitation())
         self._sync.rooms[room.id] = room
         self._sync.unusable.pop(room.id, None)
-        if is_blocked:
+        if is_blocked or is_own:
             self._sync.submit_noted(room)
+        if is_own:
+            self._sync.note_brought(room)
         return True
 
     def _must_wait(self, inviter: Person, known: LocalRoom | None) -> bool:

@@ -43,6 +43,7 @@ from clave_client.sync.inbox import Inbox
 from clave_client.sync.invitations import Invitations
 from clave_client.sync.key_packages import KeyPackageUpkeep
 from clave_client.sync.link_joins import LinkJoins
+from clave_client.sync.own_devices import DevicesInUse
 from clave_client.sync.presence import handle_presence
 from clave_client.sync.rejoin import RejoinCoordinator
 from clave_client.sync.reporting import ReceiptReporter
@@ -58,6 +59,7 @@ from clave_wire.messages import (
     Done,
     Invitation,
     LoggedIn,
+    Passed,
     Presence,
     Refused,
     Rejected,
@@ -114,6 +116,7 @@ class RoomSync(Waiting):
         self.clock_check = ClockCheck(clock, self.emit)
         self.rejoin = RejoinCoordinator(self, account)
         self.link_joins = LinkJoins(self, store, account)
+        self.devices = DevicesInUse(self, store, account)
         self._timers = RoomTimers(self)
         self.routing = RoutingCheck(self, self._timers)
         self.receipts = ReceiptReporter(self, store, self._timers)
@@ -186,6 +189,7 @@ class RoomSync(Waiting):
         self.resumes.ask_all(list(self.rooms.values()))
         self._key_packages.connected(logged_in)
         self.clock_check.connected(logged_in)
+        self.devices.connected()
 
     def disconnected(self) -> None:
         """Forget what only holds while connected, and fail whoever waits for a commit."""
@@ -193,6 +197,7 @@ class RoomSync(Waiting):
         self._key_packages.disconnected()
         self.resumes.clear()
         self.routing.disconnected()
+        self.devices.disconnected()
         self.online.clear()
         for room in self.rooms.values():
             room.disconnected()
@@ -256,6 +261,8 @@ class RoomSync(Waiting):
                 self.invitations.handle(message)
             case Presence():
                 handle_presence(self, message, check_routing=self.routing.check)
+            case Passed():
+                self.devices.handle(message)
             case Done() | Refused() if self.routing.handle_answer(message):
                 pass
             case Refused() if (asked := self.resumes.take_refused(message.id)) is not None:
@@ -315,12 +322,17 @@ class RoomSync(Waiting):
             self.routing.check(room)
         if any(isinstance(e, events.MemberAdded) and e.by.device == self.own_device for e in result.events):
             self.routing.recheck_later(room)
+        self.devices.rooms.note(room, result.events)
         if room.record.phase is Phase.CLOSED:
             self.handle_closed(room, by=result.closed_by)
 
     def handle_rejoin_info(self, room: LocalRoom, rejoin_info: RejoinInfo) -> None:
         """Try to rejoin with what a member sealed for this device."""
         self.rejoin.handle_info(room, rejoin_info)
+
+    def note_brought(self, room: LocalRoom) -> None:
+        """Note that another device of this account has brought this one into a room."""
+        self.devices.rooms.note_brought(room)
 
     def _return_to(self, room: LocalRoom) -> None:
         if not self.link_joins.repeats(room):

@@ -1,0 +1,143 @@
+"""The devices of this profile's account while it is in use: they meet, are paired, removed, and share rooms.
+
+Puts together what the modules beside it do.
+"""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+from clave_client import events
+from clave_client.errors import RelayUnreachable, UsageError
+from clave_client.net.pairing_code import PairingCode
+from clave_client.net.reconnecting_transport import ReconnectingTransport
+from clave_client.store.account import Account
+from clave_client.store.database import Store
+from clave_client.store.own_devices import OwnDevice
+from clave_client.sync.handover import Handovers
+from clave_client.sync.pairing import Pairing
+from clave_client.sync.sibling_rooms import Claim, SiblingRooms, SiblingRoomsContext
+from clave_client.sync.siblings import SiblingContext, Siblings
+from clave_wire.messages import Passed, RemoveDevice
+from clave_wire.text import sanitize
+
+__all__ = ["DevicesContext", "DevicesInUse"]
+
+
+class DevicesContext(SiblingRoomsContext, SiblingContext, Protocol):
+    """What this needs of a `RoomSync`."""
+
+    connection: ReconnectingTransport
+
+
+class DevicesInUse:
+    """The devices of one profile's account. `claim` is set before the first connection."""
+
+    def __init__(self, sync: DevicesContext, store: Store, account: Account) -> None:
+        self._sync = sync
+        self._account = account
+        self.claim: Claim | None = None
+        self.siblings = Siblings(
+            sync,
+            store,
+            account,
+            changed=self._changed,
+            said=lambda device, message: self.handovers.handle(device, message),
+        )
+        self.known = self.siblings.known
+        self.handovers = Handovers(sync, account, self.siblings)
+        self.rooms = SiblingRooms(sync, account, self.siblings)
+        self.pairing: Pairing | None = None
+
+    # --- as part of the connection's handler ---
+
+    def connected(self) -> None:
+        """Meet the other devices, and go on with what was interrupted."""
+        self.rooms.claim = self.claim
+        self.siblings.connected()
+        if self.known.handover is not None:
+            self._sync.spawn(self.handovers.go_on)
+        if any(not each.is_paired for each in self.known.others().values()):
+            self._sync.spawn(self._settle_interrupted)
+
+    def disconnected(self) -> None:
+        """Forget what only holds while connected."""
+        self.siblings.disconnected()
+
+    def handle(self, passed: Passed) -> None:
+        """Take what another device passes on."""
+        pairing = self.pairing
+        if pairing is not None and pairing.is_from_new(passed):
+            self._sync.spawn(lambda: pairing.handle(passed))
+        elif passed.data:
+            self.siblings.handle(passed)
+
+    def _changed(self) -> None:
+        self.rooms.check()
+
+    # --- pairing ---
+
+    async def open_pairing(self) -> Pairing:
+        """Have a new device come, by a code; in place of an earlier one. Raises `ClientError`."""
+        self.check_primary("adds devices")
+        if self.pairing is not None:
+            await self.pairing.stop("another code was made")
+        connection = self._sync.connection
+        code = PairingCode.make(connection.address, connection.trust.link_pin, self._account.verified.account)
+        pairing = Pairing(self._sync, self._account, self.known, code, self.settle)
+        self.pairing = pairing
+        await pairing.open()
+        return pairing
+
+    async def _settle_interrupted(self) -> None:
+        if self.pairing is None or self.pairing.is_over:
+            await self.settle()
+
+    async def settle(self) -> bool:
+        """Decide about devices of which it is not known whether they got their certificate.
+
+        Those that the relay has are devices; the certificates of others are revoked. Returns whether all are.
+        Raises `RelayError`.
+        """
+        await self.siblings.refresh()
+        lost = [each for each in self.known.others().values() if not each.is_paired]
+        for each in lost:
+            await self.revoke(each)
+        self._changed()
+        return not lost
+
+    # --- removing ---
+
+    async def revoke(self, device: OwnDevice) -> None:
+        """Revoke a device of the account for ever: the relay, siblings and who adds people learn of it.
+
+        It is noted before the relay is asked, which is asked again at the next connection if it was away.
+        """
+        revocation = self._account.account_key().revoke(device.device)
+        self.known.add_revoked({device.device: revocation})
+        self._changed()
+        try:
+            await self._sync.transport.request(
+                lambda request: RemoveDevice(request, device.device, revocation)
+            )
+        except RelayUnreachable:
+            text = "the relay is away: it refuses the device once this one is connected again"
+            self._sync.emit(events.Notice(b"", text))
+            return
+        await self.siblings.tell_all()
+
+    # --- parts ---
+
+    def check_primary(self, what: str) -> None:
+        """Raise `UsageError` unless this device has the account's key."""
+        if not self._account.is_primary:
+            raise UsageError(f"only your primary device {what}: {self.primary_words()}")
+
+    def primary_words(self) -> str:
+        """Return which device is the primary one, as far as this one knows."""
+        names = [
+            sanitize(self.known.identity(each).device_name)
+            for each in self.known.others().values()
+            if each.is_primary
+        ]
+        return f"use {names[0]}" if names else "this one does not know which it is; see clave devices"

@@ -1,0 +1,267 @@
+"""Has every device of this account in every room of this one, and removed devices in none. Knows no relay.
+
+What is to be done follows from who is in each room, so it goes on after a restart wherever it was. One commit
+a room, one room at a time. Of several devices in a room the first one that is connected does it, another one
+if it is not done after a while.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Collection, Sequence
+from typing import Final, Protocol
+
+from clave_client import events
+from clave_client.errors import ClientError, RelayUnreachable
+from clave_client.net.transport import RelayTransport
+from clave_client.rooms.local_room import LocalRoom
+from clave_client.store.account import Account
+from clave_client.sync.committer import Propose
+from clave_client.sync.context import SyncContext
+from clave_client.sync.siblings import Siblings
+from clave_client.values import Phase
+from clave_crypto.mls import Add, CipherSuite, MLSError, Proposal, Remove
+from clave_wire.text import sanitize
+
+__all__ = ["Claim", "SiblingRooms", "SiblingRoomsContext"]
+
+Claim = Callable[[RelayTransport, CipherSuite, Collection[bytes]], Awaitable[list[Add]]]
+"""Claims a key package of each of these devices of the account that has a valid one."""
+
+_LEFT: Final = "devices that left"
+"""The part of a room with the account's devices that left it, or that others removed: they stay out."""
+
+_PAUSE_SECONDS: Final = 0.05
+"""Pause between two rooms: the other work of a client goes on."""
+
+_GATHER_SECONDS: Final = 3.0
+"""Rooms into which this device was brought within this time are told in one line."""
+
+_AGAIN_SECONDS: Final = 20.0
+"""After this long what is left is tried again, also what another device of the account should have done."""
+
+
+class SiblingRoomsContext(SyncContext, Protocol):
+    """What this needs of a `RoomSync`."""
+
+    async def commit(self, room_id: bytes, propose: Propose) -> bool:
+        """Commit a change of a room, as `Committer.commit` does."""
+
+
+class SiblingRooms:
+    """The rooms of one profile as far as the devices of its account are concerned."""
+
+    def __init__(self, sync: SiblingRoomsContext, account: Account, siblings: Siblings) -> None:
+        self._sync = sync
+        self._account = account
+        self._siblings = siblings
+        self.claim: Claim | None = None
+        self._running = self._again = False
+        self._is_timed = False
+        self._brought: set[bytes] = set()
+        self._told: dict[tuple[bytes, bytes], str] = {}
+        self._added: dict[bytes, int] = {}
+        self._removed: dict[bytes, int] = {}
+
+    # --- what is to be done ---
+
+    def missing(self, room: LocalRoom) -> list[bytes]:
+        """Return the devices of the account that are to be added to a room."""
+        if room.record.phase is not Phase.JOINED or room.awaits_entry:
+            return []
+        left = room.part(_LEFT) or b""
+        gone = {left[place : place + 32] for place in range(0, len(left), 32)}
+        others = self._siblings.known.others().values()
+        paired = [each.device for each in others if each.is_paired and each.device not in gone]
+        return [device for device in paired if not room.roster.has(device)]
+
+    def removed(self, room: LocalRoom) -> list[bytes]:
+        """Return the devices in a room that the account has revoked."""
+        if room.record.phase is not Phase.JOINED or room.awaits_entry:
+            return []
+        return [device for device in self._siblings.known.revoked() if room.roster.has(device)]
+
+    def note(self, room: LocalRoom, changes: Sequence[events.Event]) -> None:
+        """Note which devices of the account left a room, or were added there again; see to the others."""
+        own = self._account.verified.account
+        before = room.part(_LEFT) or b""
+        gone = {before[place : place + 32] for place in range(0, len(before), 32)}
+        seen = False
+        for event in changes:
+            match event:
+                case events.MemberLeft(person=who) if who.account == own:
+                    gone.add(who.device)
+                case events.MemberRemoved(person=who, by=by) if who.account == own != by.account:
+                    gone.add(who.device)
+                case events.MemberAdded(person=who) if who.account == own:
+                    gone.discard(who.device)
+                case events.MemberAdded() | events.MemberJoined() | events.MemberRemoved():
+                    pass
+                case _:
+                    continue
+            seen = True
+        after = b"".join(sorted(gone))
+        if after != before and room.record.phase is Phase.JOINED:
+            room.put_part(_LEFT, after or None)
+        if seen:
+            self.check()
+
+    # --- doing it ---
+
+    def check(self) -> None:
+        """Do in the background what is to be done in any room."""
+        if not self._sync.is_online or not (self._siblings.known.others() or self._siblings.known.revoked()):
+            return
+        self._again = True
+        if not self._running:
+            self._running = True
+            self._sync.spawn(self._run)
+
+    async def _run(self) -> None:
+        try:
+            while self._again:
+                self._again = False
+                is_left = False
+                for room_id in list(self._sync.rooms):
+                    is_left |= not await self._settle(room_id, patient=True)
+                self._report()
+                if is_left:
+                    self._time()
+        except RelayUnreachable:
+            return  # goes on once there is a connection
+        finally:
+            self._running = False
+
+    def _time(self) -> None:
+        if not self._is_timed:
+            self._is_timed = True
+            self._sync.later(_AGAIN_SECONDS, self._try_again)
+
+    def _try_again(self) -> None:
+        self._is_timed = False
+        if self._sync.is_online and not self._running:
+            self._running = True
+            self._sync.spawn(self._run_impatient)
+
+    async def _run_impatient(self) -> None:
+        try:
+            for room_id in list(self._sync.rooms):
+                await self._settle(room_id, patient=False)
+            self._report()
+        except RelayUnreachable:
+            return
+        finally:
+            self._running = False
+            if self._again:
+                self.check()
+
+    async def _settle(self, room_id: bytes, *, patient: bool) -> bool:
+        """Do what is to be done in a room; return whether nothing is left to be done there.
+
+        With `patient` it is left to another device of the account that comes first. Raises
+        `RelayUnreachable`.
+        """
+        room = self._sync.rooms.get(room_id)
+        if room is None or not (self.missing(room) or self.removed(room)):
+            return True
+        await self._sync.wait_for(lambda: not self._sync.is_online or self._is_settled(room_id))
+        room = self._sync.rooms.get(room_id)
+        if room is None or not self._sync.is_online:
+            return True
+        if patient and self._rank(room):
+            return False
+        try:
+            done = await self._remove(room) and await self._add(room)
+        except (ClientError, MLSError) as error:
+            if isinstance(error, RelayUnreachable):
+                raise
+            self._tell_failure(room, error)
+            return False
+        await asyncio.sleep(_PAUSE_SECONDS)
+        return done
+
+    def _is_settled(self, room_id: bytes) -> bool:
+        room = self._sync.rooms.get(room_id)
+        return room is None or room.synced or room.record.phase is not Phase.JOINED
+
+    def _rank(self, room: LocalRoom) -> int:
+        """Return how many devices of this account come before this one in a room, of those that are there."""
+        siblings = self._siblings.known.others()
+        online = self._sync.online.get(room.id, set()) | self._siblings.online
+        return room.roster.own_rank(online, siblings)
+
+    async def _remove(self, room: LocalRoom) -> bool:
+        """Remove the revoked devices from a room; return whether that counts."""
+        gone = self.removed(room)
+        if not gone:
+            return True
+
+        def propose(here: LocalRoom) -> Sequence[Proposal] | None:
+            left = self.removed(here)
+            members = here.roster.members().items()
+            return [Remove(leaf) for leaf, each in members if each.signature_key in left] or None
+
+        counts = await self._sync.commit(room.id, propose)
+        for device in gone:
+            self._removed[device] = self._removed.get(device, 0) + 1
+        return counts
+
+    async def _add(self, room: LocalRoom) -> bool:
+        """Add the missing devices to a room; return whether all are in."""
+        missing = self.missing(room)
+        if not missing:
+            return True
+        adds = [] if self.claim is None else await self.claim(self._sync.transport, room.group.suite, missing)
+
+        def propose(here: LocalRoom) -> Sequence[Proposal] | None:
+            wanted = self.missing(here)
+            return [add for add in adds if add.key_package.leaf_node.signature_key in wanted] or None
+
+        if adds and await self._sync.commit(room.id, propose):
+            for add in adds:
+                device = add.key_package.leaf_node.signature_key
+                if room.roster.has(device):
+                    self._added[device] = self._added.get(device, 0) + 1
+                    self._told.pop((room.id, device), None)
+        return not self.missing(room)
+
+    # --- telling ---
+
+    def note_brought(self, room: LocalRoom) -> None:
+        """Say soon in how many rooms this device is, as another one has brought it into `room`."""
+        self._brought.add(room.id)
+        if len(self._brought) == 1:
+            self._sync.later(_GATHER_SECONDS, self._tell_brought)
+
+    def _tell_brought(self) -> None:
+        count = sum(each.record.phase is Phase.JOINED for each in self._sync.rooms.values())
+        text = f"your other device brought you in: you are in {_rooms(count)} now"
+        self._sync.emit(events.Notice(b"", text))
+        self._brought.clear()
+
+    def _report(self) -> None:
+        """Say in a line each in how many rooms a device is now, or no longer."""
+        known = self._siblings.known
+        others = known.others()
+        for device, count in self._added.items():
+            if device in others:
+                name = sanitize(known.identity(others[device]).device_name)
+                self._sync.emit(events.Notice(b"", f"your device {name} was added to {_rooms(count)}"))
+        for count in self._removed.values():
+            self._sync.emit(events.Notice(b"", f"your removed device is taken out of {_rooms(count)}"))
+        self._added.clear()
+        self._removed.clear()
+
+    def _tell_failure(self, room: LocalRoom, error: Exception) -> None:
+        """Say once why a room could not be changed."""
+        for device in (*self.missing(room), *self.removed(room)):
+            text = sanitize(str(error))
+            if self._told.get((room.id, device)) != text:
+                self._told[room.id, device] = text
+                title = room.record.title
+                self._sync.emit(events.Notice(room.id, f"your devices in {title} are not up to date: {text}"))
+                return
+
+
+def _rooms(count: int) -> str:
+    return "1 room" if count == 1 else f"{count} rooms"
