@@ -105,6 +105,18 @@ class ClientDevices(ClientLinks):
             raise UsageError("no device is being added; begin with: clave device add")
         return pairing
 
+    # --- in the rooms ---
+
+    @property
+    def rooms_to_settle(self) -> int:
+        """In how many rooms a device of the account is missing, or a removed one is left."""
+        rooms = self.sync.devices.rooms
+        return sum(bool(rooms.missing(each) or rooms.removed(each)) for each in self.sync.rooms.values())
+
+    async def wait_devices(self) -> None:
+        """Wait until there is no such room. It goes on in the background without."""
+        await self.sync.wait_for(lambda: not self.rooms_to_settle)
+
     # --- removing, and the account's key ---
 
     async def remove_device(self, name: str) -> DeviceInfo:

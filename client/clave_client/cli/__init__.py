@@ -2,6 +2,7 @@
 
 from clave_client.cli import (
     account_commands,
+    device_commands,
     inspection_commands,
     link_commands,
     message_commands,
@@ -21,5 +22,6 @@ for command in (
     *inspection_commands.ALL,
     search,
     *account_commands.ALL,
+    *device_commands.ALL,
 ):
     main.add_command(command)

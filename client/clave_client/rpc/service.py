@@ -18,7 +18,8 @@ from clave_client.formats.json_values import load, type_tag
 from clave_client.rooms.room_names import stored_room
 from clave_client.rpc import methods as m
 from clave_client.rpc.account_service import account_info, check_health, delete_account
-from clave_client.rpc.message_service import LAST, MOST_MESSAGES, MessageService
+from clave_client.rpc.device_service import DeviceService
+from clave_client.rpc.message_service import LAST, MOST_MESSAGES
 from clave_client.rpc.method_base import Change
 from clave_client.rpc.service_base import Attempt, within
 from clave_client.rpc.values import (
@@ -43,7 +44,7 @@ __all__ = ["Service"]
 _TOLD = {type_tag(each) for each in ROOM_CHANGES}
 
 
-class Service(MessageService):
+class Service(DeviceService):
     """The methods of the RPC on a client that was started."""
 
     def __init__(self, client: Client) -> None:

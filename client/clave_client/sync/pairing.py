@@ -13,6 +13,7 @@ import os
 from collections.abc import Awaitable, Callable
 from typing import Final, NamedTuple, TypeVar
 
+from clave_client import events
 from clave_client.errors import ClientError, PeerError, RelayFault, RelayUnreachable, UsageError
 from clave_client.formats.pairing import (
     Certificate,
@@ -174,6 +175,7 @@ class Pairing:
                 words = PairingTranscript(self.code.account, own, self._value, message).words()
                 if not self._offer.done():
                     self._offer.set_result(PairingOffer(message.device_name, words))
+                    self._sync.emit(events.Notice(b"", _question(message.device_name, words)))
             case Finished() if self._step is _Step.FINISHED:
                 if not self._finished.done():
                     self._finished.set_result(None)
@@ -237,3 +239,8 @@ class Pairing:
             await self._end()
         self._step = _Step.OVER
         raise error
+
+
+def _question(name: str, words: tuple[str, ...]) -> str:
+    shown = " ".join(words)
+    return f"{name} asks to be your device: if it shows {shown}, say /device yes, else /device no"

@@ -10,6 +10,7 @@ from clave_client.rpc import methods as m
 from clave_client.rpc.values import RoomSummary
 from clave_client.ui.command import Command, require
 from clave_client.ui.conversation import Conversation
+from clave_client.ui.device_commands import DEVICE_COMMANDS
 from clave_client.ui.display import name_with_warning, note, room_info_lines, room_line, warning_word
 from clave_client.ui.draft_line import TypedText
 from clave_client.ui.hints import error_text
@@ -229,6 +230,7 @@ COMMANDS = {
     **ROLE_COMMANDS,
     **MESSAGE_COMMANDS,
     **INSPECTION_COMMANDS,
+    **DEVICE_COMMANDS,
     "mute": Command("/mute [ROOM] [8h]", "ring no bell for a room, or ring again", "room", _mute),
     "leave": Command("/leave", "give up membership of this room; the others rekey", "", _leave),
     "help": Command("/help", "show this", "", _help),

@@ -320,6 +320,8 @@ def _event_text(event: Event, me: bytes) -> str:
             return f"{what}; /accept {event.title} or /decline {event.title}"
         case events.InvitationAccepted():
             return f"{name_with_warning(event.person, me)} joined"
+        case events.MemberAdded() if event.by.account == event.person.account:
+            return f"{name_with_warning(event.by, me)} added another device, {event.person.device_name}"
         case events.MemberAdded():
             return f"{name_with_warning(event.by, me)} invited {name_with_warning(event.person, me)}"
         case events.MemberJoined():
@@ -329,6 +331,8 @@ def _event_text(event: Event, me: bytes) -> str:
             return _links_text(event, me)
         case events.MemberLeft():
             return f"{name_with_warning(event.person, me)} left"
+        case events.MemberRemoved() if event.by.account == event.person.account:
+            return f"{name_with_warning(event.by, me)} removed their device {event.person.device_name}"
         case events.MemberRemoved():
             return f"{name_with_warning(event.by, me)} removed {name_with_warning(event.person, me)}"
         case events.RoomChanged():
