@@ -30,7 +30,13 @@ class Newcomer:
         self.words: tuple[str, ...] = ()
         self._shown = asyncio.Event()
         join = DeviceJoin(
-            PairingCode.parse(code), home, name, show=self._show, clock=relay.clock, connect=relay.connect
+            PairingCode.parse(code),
+            home,
+            name,
+            show=self._show,
+            quiet=0.0,
+            clock=relay.clock,
+            connect=relay.connect,
         )
         self.task: asyncio.Task[JoinedAccount] = asyncio.create_task(join.run())
 

@@ -7,6 +7,7 @@ fails, no profile is left.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import time
 from collections.abc import Awaitable, Callable
@@ -51,10 +52,11 @@ T = TypeVar("T")
 
 
 class JoinedAccount(NamedTuple):
-    """Of which account this machine is a device now, and what it and the other device are called."""
+    """Of which account this machine is a device now, what it is called, in how many rooms it is so far."""
 
     name: str
     device_name: str
+    rooms: int
 
 
 class _Channel:
@@ -113,8 +115,8 @@ class DeviceJoin:
     """One attempt to make this machine a device, by the code that the primary one shows; see `run`.
 
     `show` is called with the words that both devices show; the user of the other one says there whether they
-    are the same. What `new_passphrase` returns protects the profile, if given. `proxy` and the rest are as
-    those of `Client`.
+    are the same. What `new_passphrase` returns protects the profile, if given. Once the device is added it is
+    brought into rooms as long as another one comes every `quiet` seconds. The rest is as of `Client`.
     """
 
     def __init__(
@@ -126,6 +128,7 @@ class DeviceJoin:
         show: Callable[[tuple[str, ...]], Awaitable[None]],
         new_passphrase: AskPassphrase | None = None,
         proxy: str | None = None,
+        quiet: float = 3.0,
         clock: Callable[[], float] = time.time,
         connect: Connect | None = None,
     ) -> None:
@@ -137,6 +140,7 @@ class DeviceJoin:
         self._show = show
         self._passphrase = None if new_passphrase is None else _AskedOnce(new_passphrase)
         self._proxy = None if proxy is None else checked_proxy(proxy)
+        self._quiet = quiet
         self._clock = clock
         self._connect = connect
         self._device = DeviceKey.generate()
@@ -153,14 +157,14 @@ class DeviceJoin:
         channel.transport = await connect(code.address, trust, channel.receive)
         try:
             name, certificate = await self._pair()
-            await self._register(name, certificate)
+            rooms = await self._register(name, certificate)
         except BaseException as error:
             text = str(error) if isinstance(error, ClientError) else "it was interrupted"
             await asyncio.shield(channel.stop(text))
             raise
         finally:
             await channel.transport.close()
-        return JoinedAccount(name, self._name)
+        return JoinedAccount(name, self._name, rooms)
 
     async def _pair(self) -> tuple[str, bytes]:
         """Agree with the other device; return the account's name and its certificate of this one's key."""
@@ -193,9 +197,13 @@ class DeviceJoin:
         if Profile(self._home, name).folder.exists():
             raise UsageError(f"there is a profile {sanitize(name)} here already; choose another --home")
 
-    async def _register(self, name: str, identity: bytes) -> None:
-        """Make the profile, log in with it, and say so to the other device; else delete it."""
+    async def _register(self, name: str, identity: bytes) -> int:
+        """Make the profile, log in with it, and say so to the other device; else delete it.
+
+        Return in how many rooms the device is when no further one comes.
+        """
         profile = Profile(self._home, name, ask=self._passphrase, new_passphrase=self._passphrase is not None)
+        is_told = False
         try:
             with profile:
                 self._fill(profile, identity)
@@ -205,13 +213,24 @@ class DeviceJoin:
                     await client.connect()
                     await asyncio.gather(*client.sync.tasks)  # its key packages are at the relay
                     await self._channel.say(Finished())
+                    is_told = True
+                    return await self._wait_for_rooms(client)
                 finally:
                     await client.close()
         except BaseException:
-            if profile.folder.exists():
+            if not is_told and profile.folder.exists():
                 with profile:
                     profile.discard()
             raise
+
+    async def _wait_for_rooms(self, client: Client) -> int:
+        count = -1
+        while count != len(client.rooms) and client.is_online:
+            count = len(client.rooms)
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(self._quiet):
+                    await client.sync.wait_for(lambda count=count: len(client.rooms) > count)  # type: ignore[misc]  # mypy takes no lambda with a default
+        return len(client.rooms)
 
     def _fill(self, profile: Profile, identity: bytes) -> None:
         """Write what a new device knows: itself, its account's certificate of it, the relay."""

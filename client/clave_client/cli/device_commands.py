@@ -125,9 +125,9 @@ def join(
         )
         joined = await joining.run()
         if as_json:
-            print_out(line_json(name=joined.name, device=joined.device_name))
+            print_out(line_json(name=joined.name, device=joined.device_name, rooms=joined.rooms))
         else:
-            print_out(joined_text(joined.name, joined.device_name))
+            print_out(joined_text(*joined))
 
     run(work)
 

@@ -40,11 +40,11 @@ def _what(device: DeviceInfo) -> str:
     return ", ".join(parts)
 
 
-def joined_text(name: str, device_name: str) -> str:
+def joined_text(name: str, device_name: str, rooms: int) -> str:
     """Return what a new device is told once it is one."""
-    return (
-        f"this is {device_name}, a device of {name} now; open clave chat, and your rooms come by themselves"
-    )
+    where = "in 1 room" if rooms == 1 else f"in {rooms} rooms"
+    more = "" if rooms else "; its rooms come once clave is open on both"
+    return f"this is {device_name}, a device of {name} now, {where}{more}"
 
 
 def left_text(left: int) -> str:
