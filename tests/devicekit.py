@@ -85,3 +85,8 @@ async def room_of(first: Client, *others: Client, title: str = "friends") -> byt
         await sees(other, lambda other=other: room in {each.id for each in other.invitations()})  # type: ignore[misc]
         await other.accept(room)
     return room
+
+
+def is_here(client: Client, other: Client) -> Callable[[], bool]:
+    """Return whether a client has heard another device of its account."""
+    return lambda: other.sync.own_device in client.sync.devices.siblings.online

@@ -42,6 +42,7 @@ from clave_client.rooms.creation import create_group
 from clave_client.rooms.local_room import LocalRoom
 from clave_client.rooms.policy import NOTES
 from clave_client.rooms.suites import NEW_ROOMS
+from clave_client.store.own_devices import remember_revocations
 from clave_client.store.profile import Profile
 from clave_client.sync.event_stream import EventStream
 from clave_client.values import Phase, SeenKey
@@ -319,7 +320,13 @@ class Client(ClientDevices):
             self._parts.pins.check(name, found, self._parts.people.seen(name, room))
 
         invitee = await claim_invitee(
-            self.sync.transport, name, suite, members=members, check=check, clocks=self._clocks
+            self.sync.transport,
+            name,
+            suite,
+            members=members,
+            check=check,
+            remember=partial(remember_revocations, self.sync.store),
+            clocks=self._clocks,
         )
         if invitee is None:
             if not repeated:

@@ -91,7 +91,7 @@ class ClientDevices(ClientLinks):
             await pairing.stop("the words are not the same, or nobody said so")
             return None
         device = await pairing.certify()
-        self.sync.devices.rooms.check()
+        self.sync.devices.rooms.begin()
         return self._device_info(device)
 
     async def stop_pairing(self) -> None:

@@ -27,6 +27,7 @@ from clave_client.errors import UsageError
 
 if TYPE_CHECKING:
     from clave_client.store.profile import Profile
+    from clave_crypto.keys import Secret
 
 __all__ = ["ALL"]
 
@@ -101,7 +102,23 @@ def backup(options: ProfileOptions, backup_passphrase_file: Path | None, file: P
         key = try_often(options.passphrase_file, profile.read_key)
         passphrase = _new(backup_passphrase_file, "--backup-passphrase-file", "passphrase of the backup")()
         size = write_backup(profile.store_path, key, file, passphrase)
+        is_primary = _has_account_key(profile, key)
     click.echo(f"{sanitize(str(file))}: {-(-size // 1024)} KiB; keep its passphrase, nothing else opens it")
+    if not is_primary:
+        click.echo(
+            "it has no account key, and cannot add devices: back up your primary device, too", err=True
+        )
+
+
+def _has_account_key(profile: Profile, key: Secret) -> bool:
+    from clave_client.store.account import has_account_key
+    from clave_client.store.audit_queries import SnapshotStore
+
+    store = SnapshotStore(profile.store_path, key)
+    try:
+        return has_account_key(store)
+    finally:
+        store.close()
 
 
 @click.command(epilog="Example: clave restore red-2026-11-28.clave")

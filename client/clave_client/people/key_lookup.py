@@ -15,15 +15,24 @@ from clave_client.people.lifetimes import Clocks, LifetimeFault, is_over, is_val
 from clave_client.rooms.suites import suite_words
 from clave_client.values import SeenKey
 from clave_crypto.errors import CryptoError
-from clave_crypto.identity import VerifiedIdentity, fingerprint, verify_identity
+from clave_crypto.identity import VerifiedIdentity, fingerprint, verify_identity, verify_revocation
 from clave_crypto.mls import Add, CipherSuite, decode_key_package
 from clave_wire.errors import BadName
 from clave_wire.limits import MAX_KEY_PACKAGES
-from clave_wire.messages import Account, ClaimKeyPackages, Code, KeyPackages, Lookup
+from clave_wire.messages import (
+    Account,
+    ClaimKeyPackages,
+    Code,
+    FindRevocations,
+    KeyPackages,
+    Lookup,
+    Revocations,
+)
 from clave_wire.text import check_name, sanitize
 
 __all__ = ["Invitee", "claim_invitee", "claim_own", "look_up"]
 
+_REMOVED = "they have removed it, and the relay names it still; ask its operator"
 _SOURCE = "the relay's word only"
 
 
@@ -62,9 +71,13 @@ async def claim_invitee(
     *,
     members: Collection[bytes],
     check: Callable[[SeenKey], None],
+    remember: Callable[[bytes, set[bytes]], set[bytes]],
     clocks: Clocks,
 ) -> Invitee | None:
     """Claim key packages of the devices of `name` that are not in `members`; return None when all are.
+
+    Devices that the account has revoked are left out: `remember` is given the account with those that the
+    relay shows, and returns all that are known.
 
     Raises what `look_up` does, what `check` raises about the account that the relay names, `PeerLacksSuite`
     when none of the devices has a key package of `suite`, and `PeerError`, or `UsageError` if this machine's
@@ -72,7 +85,11 @@ async def claim_invitee(
     """
     found, devices = await look_up(transport, name)
     check(found)
-    absent = [device for device in devices if device.device not in members]
+    revoked = remember(found.account, await _find_revoked(transport, name, found.account))
+    removed = [device for device in devices if device.device in revoked]
+    if len(removed) == len(devices):
+        raise PeerError(f"{name} has removed all devices that the relay names; ask them to add one")
+    absent = [device for device in devices if device.device not in (revoked | {*members})]
     if not absent:
         return None
     adds, invalid = await _claim_valid(
@@ -93,7 +110,26 @@ async def claim_invitee(
         for each in absent
         if each.device not in adds
     ]
+    left_out += [(each, _REMOVED) for each in removed]
     return Invitee(found.account, list(adds.values()), left_out)
+
+
+async def _find_revoked(transport: RelayTransport, name: str, account: bytes) -> set[bytes]:
+    """Return the devices that an account has revoked, as far as the relay shows its signatures.
+
+    Raises `RelayFault` for one that the account did not sign.
+    """
+    if not transport.connection.has_devices:
+        return set()
+    answer = await transport.request(lambda request: FindRevocations(request, name))
+    if not isinstance(answer, Revocations):
+        raise RelayFault("the relay answered something else than was asked")
+    try:
+        for device, signature in answer.devices:
+            verify_revocation(account, device, signature)
+    except CryptoError:
+        raise RelayFault(f"the relay says that {name} removed a device, without their signature") from None
+    return {device for device, _ in answer.devices}
 
 
 async def claim_own(

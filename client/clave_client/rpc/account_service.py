@@ -18,7 +18,8 @@ async def account_info(client: Client) -> AccountInfo:
     """Return who this is, with the devices that the relay knows. Raises `RelayError`."""
     await client.wait_settled()
     me = client.sync.account.verified
-    own = AccountDevice(me.device_name, client.sync.own_device, own=True)
+    own = AccountDevice(me.device_name, client.sync.own_device, own=True, primary=client.is_primary)
+    primary = {each.device for each in client.sync.devices.known.others().values() if each.is_primary}
     others: list[AccountDevice] = []
     other_owner = ""
     if client.is_online:
@@ -26,7 +27,10 @@ async def account_info(client: Client) -> AccountInfo:
         if named.account != me.account:
             other_owner = fingerprint(named.account)
         else:
-            found = [AccountDevice(each.device_name, each.device) for each in devices]
+            found = [
+                AccountDevice(each.device_name, each.device, primary=each.device in primary)
+                for each in devices
+            ]
             others = [each for each in found if each.device != own.device]
     address, relay_fingerprint = client.relay
     return AccountInfo(

@@ -83,11 +83,12 @@ class ProfileInfo(msgspec.Struct, frozen=True):
 
 
 class AccountDevice(msgspec.Struct, frozen=True):
-    """A device of this account; `own` is the one that answers."""
+    """A device of this account; `own` is the one that answers, `primary` has the account's key."""
 
     name: str
     device: bytes
     own: bool = False
+    primary: bool = False
 
 
 class AccountInfo(msgspec.Struct, frozen=True):

@@ -12,7 +12,15 @@ from clave_crypto.identity import AccountKey, DeviceKey, VerifiedIdentity, verif
 from clave_crypto.keys import Secret
 from clave_crypto.mls import CipherSuite, KeyPackageBundle, encode_message
 
-__all__ = ["POOL_FULL", "POOL_LOW", "RENEWAL_SECONDS", "Account", "FreshPackages", "leaf_lifetime"]
+__all__ = [
+    "POOL_FULL",
+    "POOL_LOW",
+    "RENEWAL_SECONDS",
+    "Account",
+    "FreshPackages",
+    "has_account_key",
+    "leaf_lifetime",
+]
 
 _ACCOUNT_SECRET = "account_secret"  # noqa: S105  (a name)
 """Where the store keeps the account's key; empty or missing on a device that is not the primary one."""
@@ -40,6 +48,11 @@ _CLOCK_TOLERANCE: Final = 300
 
 _MOST_UNPUBLISHED = 5 * POOL_FULL
 """Most private halves kept of key packages that are not known to have reached the relay."""
+
+
+def has_account_key(store: Store) -> bool:
+    """Return whether a profile's database has the account's key: whether its device is the primary one."""
+    return bool(store.get(_ACCOUNT_SECRET))
 
 
 def leaf_lifetime(now: float, lasting: int = _LIFETIME) -> tuple[int, int]:
@@ -102,7 +115,7 @@ class Account:
     @property
     def is_primary(self) -> bool:
         """Whether this device has the account's key, which certifies and revokes devices."""
-        return bool(self.store.get(_ACCOUNT_SECRET))
+        return has_account_key(self.store)
 
     def account_key(self) -> AccountKey:
         """Return the account's key. Raises `UsageError` if this is not the primary device."""

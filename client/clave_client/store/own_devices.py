@@ -16,7 +16,7 @@ from clave_client.store.database import Store
 from clave_crypto.errors import CryptoError
 from clave_crypto.identity import VerifiedIdentity, verify_identity, verify_revocation
 
-__all__ = ["Handover", "OwnDevice", "OwnDevices", "known_revocations", "note_revocations"]
+__all__ = ["Handover", "OwnDevice", "OwnDevices", "remember_revocations"]
 
 _DEVICES: Final = "own devices"
 _REVOKED: Final = "own devices revoked"
@@ -55,6 +55,8 @@ class OwnDevices:
         self.store = store
         self._store = store
         self._account = account
+        self._others: dict[bytes, OwnDevice] | None = None
+        self._revoked: dict[bytes, bytes] | None = None
 
     # --- this device ---
 
@@ -71,10 +73,12 @@ class OwnDevices:
 
     def others(self) -> dict[bytes, OwnDevice]:
         """Return the other devices that are not revoked, by key."""
-        stored = self._store.get(_DEVICES)
-        found = [] if stored is None else msgspec.msgpack.decode(stored, type=list[OwnDevice])
-        revoked = self.revoked()
-        return {each.device: each for each in found if each.device not in revoked}
+        if self._others is None:
+            stored = self._store.get(_DEVICES)
+            found = [] if stored is None else msgspec.msgpack.decode(stored, type=list[OwnDevice])
+            revoked = self.revoked()
+            self._others = {each.device: each for each in found if each.device not in revoked}
+        return dict(self._others)
 
     def identity(self, device: OwnDevice) -> VerifiedIdentity:
         """Return what the account has signed of a device. Raises `IdentityError`."""
@@ -91,6 +95,7 @@ class OwnDevices:
         """Store devices, in place of what was stored of them."""
         devices = self.others() | {each.device: each for each in changed}
         self._store.put(_DEVICES, msgspec.msgpack.encode(list(devices.values())))
+        self._others = None
 
     def add_found(self, found: Mapping[bytes, bytes]) -> bool:
         """Store devices that the relay named, with their identities; return whether one is new.
@@ -120,8 +125,11 @@ class OwnDevices:
 
     def revoked(self) -> dict[bytes, bytes]:
         """Return the devices that the account has revoked, with its signatures."""
-        stored = self._store.get(_REVOKED)
-        return dict([] if stored is None else msgspec.msgpack.decode(stored, type=list[tuple[bytes, bytes]]))
+        if self._revoked is None:
+            stored = self._store.get(_REVOKED)
+            found = [] if stored is None else msgspec.msgpack.decode(stored, type=list[tuple[bytes, bytes]])
+            self._revoked = dict(found)
+        return dict(self._revoked)
 
     def add_revoked(self, found: Mapping[bytes, bytes]) -> list[bytes]:
         """Store the revocations that the account has signed; return the devices that are new here."""
@@ -140,6 +148,7 @@ class OwnDevices:
                 self._store.put(_REVOKED, msgspec.msgpack.encode(list((known | new).items())))
                 left = [each for each in others.values() if each.device not in new]
                 self._store.put(_DEVICES, msgspec.msgpack.encode(left))
+            self._others = self._revoked = None
         return list(new)
 
     # --- the account's key ---
@@ -155,14 +164,14 @@ class OwnDevices:
         self._store.put(_HANDOVER, b"" if handover is None else msgspec.msgpack.encode(handover))
 
 
-def known_revocations(store: Store, account: bytes) -> set[bytes]:
-    """Return the devices that another account has revoked, as far as the relay has ever shown that."""
+def remember_revocations(store: Store, account: bytes, devices: set[bytes]) -> set[bytes]:
+    """Store which devices another account has revoked, which was verified; return all that are known.
+
+    So a relay that hides one later is not believed.
+    """
     stored = store.get(_REVOKED_OF + account.hex())
-    return set() if stored is None else set(msgspec.msgpack.decode(stored, type=list[bytes]))
-
-
-def note_revocations(store: Store, account: bytes, devices: set[bytes]) -> None:
-    """Store which devices another account has revoked, which was verified, for when a relay hides it."""
-    known = known_revocations(store, account)
+    known = set() if stored is None else set(msgspec.msgpack.decode(stored, type=list[bytes]))
     if devices - known:
-        store.put(_REVOKED_OF + account.hex(), msgspec.msgpack.encode(sorted(known | devices)))
+        known |= devices
+        store.put(_REVOKED_OF + account.hex(), msgspec.msgpack.encode(sorted(known)))
+    return known

@@ -37,7 +37,7 @@ class Handovers:
         self._sync = sync
         self._account = account
         self._siblings = siblings
-        self._private: dict[bytes, tuple[bytes, Secret]] = {}
+        self._pair: tuple[bytes, Secret, bytes] | None = None
         self._stored: asyncio.Future[None] | None = None
 
     # --- on the device that has the key ---
@@ -87,7 +87,7 @@ class Handovers:
             return
         if not self._account.is_primary or pending.device not in self._siblings.known.others():
             self._siblings.known.note_handover(None)
-        elif not self._withdraw():
+        elif self._stored is None and not self._withdraw():
             await self._siblings.tell(pending.device, KeyOffer(pending.number))
 
     async def _send(self, device: bytes, request: KeyRequest) -> None:
@@ -120,6 +120,7 @@ class Handovers:
         if self._stored is not None and not self._stored.done():
             self._stored.set_result(None)
         self._sync.emit(events.Notice(b"", f"{self._name(device)} is your primary device now"))
+        self._sync.batch_done()
         await self._siblings.tell_all()
 
     # --- on the device that gets it ---
@@ -128,21 +129,23 @@ class Handovers:
         if self._account.is_primary:
             await self._siblings.tell(device, KeyStored(offer.handover))
             return
-        private, public = NEW_ROOMS.kem.derive_key_pair(os.urandom(64))
-        self._private = {device: (offer.handover, private)}
-        await self._siblings.tell(device, KeyRequest(offer.handover, NEW_ROOMS.id, public))
+        if self._pair is None or self._pair[0] != offer.handover:  # the same offer may come twice
+            self._pair = offer.handover, *NEW_ROOMS.kem.derive_key_pair(os.urandom(64))
+        await self._siblings.tell(device, KeyRequest(offer.handover, NEW_ROOMS.id, self._pair[2]))
 
     async def _take(self, device: bytes, sealed: SealedKey) -> None:
-        number, private = self._private.pop(device, (b"", Secret(b"")))
-        if number != sealed.handover:
+        if self._pair is None or self._pair[0] != sealed.handover:
             return
+        _, private, _ = self._pair
         context = sealed.handover + self._account.device.public
         try:
             key = NEW_ROOMS.decrypt_with_label(private, _LABEL, context, sealed.kem_output, sealed.ciphertext)
             self._account.take_account_key(Secret(key))
         except (CryptoError, PeerError, ValueError) as error:
             raise PeerError(f"what {self._name(device)} handed over is no account key: {error}") from None
+        self._pair = None
         self._sync.emit(events.Notice(b"", "this is your primary device now: it adds and removes devices"))
+        self._sync.batch_done()
         await self._siblings.tell(device, KeyStored(sealed.handover))
         await self._siblings.tell_all()
 

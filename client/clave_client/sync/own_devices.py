@@ -42,6 +42,7 @@ class DevicesInUse:
             store,
             account,
             changed=self._changed,
+            came=self._came,
             said=lambda device, message: self.handovers.handle(device, message),
         )
         self.known = self.siblings.known
@@ -73,7 +74,15 @@ class DevicesInUse:
             self.siblings.handle(passed)
 
     def _changed(self) -> None:
-        self.rooms.check()
+        self.rooms.begin()
+        self._sync.batch_done()
+
+    def _came(self, device: bytes) -> None:
+        """Do what had to wait for a device: it may have key packages now, or take the account's key."""
+        self._changed()
+        pending = self.known.handover
+        if pending is not None and pending.device == device:
+            self._sync.spawn(self.handovers.go_on)
 
     # --- pairing ---
 
@@ -93,18 +102,16 @@ class DevicesInUse:
         if self.pairing is None or self.pairing.is_over:
             await self.settle()
 
-    async def settle(self) -> bool:
+    async def settle(self) -> None:
         """Decide about devices of which it is not known whether they got their certificate.
 
-        Those that the relay has are devices; the certificates of others are revoked. Returns whether all are.
-        Raises `RelayError`.
+        Those that the relay has are devices; the certificates of others are revoked. Raises `RelayError`.
         """
         await self.siblings.refresh()
         lost = [each for each in self.known.others().values() if not each.is_paired]
         for each in lost:
             await self.revoke(each)
         self._changed()
-        return not lost
 
     # --- removing ---
 
@@ -124,6 +131,7 @@ class DevicesInUse:
             text = "the relay is away: it refuses the device once this one is connected again"
             self._sync.emit(events.Notice(b"", text))
             return
+        self._sync.batch_done()
         await self.siblings.tell_all()
 
     # --- parts ---

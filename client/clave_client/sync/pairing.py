@@ -13,6 +13,8 @@ import os
 from collections.abc import Awaitable, Callable
 from typing import Final, NamedTuple, TypeVar
 
+import msgspec
+
 from clave_client import events
 from clave_client.errors import ClientError, PeerError, RelayFault, RelayUnreachable, UsageError
 from clave_client.formats.pairing import (
@@ -44,6 +46,11 @@ PAIRING_SECONDS: Final = 300
 _TOO_LATE: Final = "the code was not used within 5 minutes; nothing was changed, make another one"
 
 
+_NOT_KNOWN: Final = (
+    "the connection was lost before the new device was there; clave devices shows later whether it is one"
+)
+
+
 class PairingOffer(NamedTuple):
     """What a new device asks for: its name, and the words that both have to show."""
 
@@ -70,7 +77,7 @@ class Pairing:
         account: Account,
         known: OwnDevices,
         code: PairingCode,
-        settle: Callable[[], Awaitable[bool]],
+        settle: Callable[[], Awaitable[None]],
     ) -> None:
         loop = asyncio.get_running_loop()
         self.code = code
@@ -84,6 +91,7 @@ class Pairing:
         self._request: Request | None = None
         self._offer: asyncio.Future[PairingOffer] = loop.create_future()
         self._finished: asyncio.Future[None] = loop.create_future()
+        self._failure: ClientError | None = None
         self._transport = sync.transport
 
     @property
@@ -105,6 +113,8 @@ class Pairing:
 
     async def offer(self) -> PairingOffer:
         """Wait for the new device and the words to compare. Raises `ClientError` when nothing comes of it."""
+        if self._failure is not None:
+            raise self._failure
         return await self._wait(self._offer)
 
     async def certify(self) -> OwnDevice:
@@ -113,8 +123,15 @@ class Pairing:
         Raises `ClientError`, after which the device is none.
         """
         request, key = self._request, self._account.account_key()
+        if self._failure is not None:
+            raise self._failure
         if self._step is not _Step.ANSWER or request is None:
             raise UsageError("there is no device whose words were compared")
+        if not self.seconds_left:
+            await self.stop(_TOO_LATE)
+            raise UsageError(_TOO_LATE)
+        if not self._transport.is_up:
+            raise RelayUnreachable("the connection was lost, and nothing was changed; make a new code")
         self._step = _Step.FINISHED
         identity = key.certify(self._account.name, request.device_name, request.device)
         device = OwnDevice(request.device, identity, int(self._sync.clock()), is_paired=False)
@@ -124,14 +141,19 @@ class Pairing:
             await self._wait(self._finished)
         except ClientError as error:
             await self._end()
-            if request.device not in self._known.others() or not await self._settle():
-                raise UsageError(f"the pairing did not finish, and nothing was changed: {error}") from None
+            await self._settle_lost(device, error)
         await self._end()
-        found = self._known.others().get(request.device)
-        if found is None:
-            raise UsageError("the pairing did not finish, and nothing was changed")
-        self._known.put(OwnDevice(found.device, found.identity, found.since, said_at=found.said_at))
-        return self._known.others()[request.device]
+        self._known.put(msgspec.structs.replace(self._known.others()[device.device], is_paired=True))
+        return self._known.others()[device.device]
+
+    async def _settle_lost(self, device: OwnDevice, error: ClientError) -> None:
+        """Find out whether a device is one that did not say so. Raises `UsageError` if it is none."""
+        try:
+            await self._settle()
+        except ClientError:
+            raise UsageError(_NOT_KNOWN) from None
+        if device.device not in self._known.others():
+            raise UsageError(f"the pairing did not finish, and nothing was changed: {error}") from None
 
     async def stop(self, text: str) -> None:
         """End the pairing; the new device is told why."""
@@ -220,6 +242,7 @@ class Pairing:
             return  # it ends with the connection
 
     def _fail(self, error: ClientError) -> None:
+        self._failure = self._failure or error
         for waiting in (self._offer, self._finished):
             if not waiting.done():
                 waiting.set_exception(error)

@@ -363,6 +363,7 @@ class RoomSync(Waiting):
         self.link_joins.offer_again(room)
         self.receipts.check(room)
         self._advertiser.check(room)
+        self.devices.rooms.check_room(room)
         for event in fail_unsendable(room, self.store, self.emit):
             self.waiters.deliver(event)
         self.submit(room, *room.prepare_messages())

@@ -12,7 +12,8 @@ from collections.abc import Awaitable, Callable, Collection, Sequence
 from typing import Final, Protocol
 
 from clave_client import events
-from clave_client.errors import ClientError, RelayUnreachable
+from clave_client.errors import ClientError, RelayUnreachable, UsageError
+from clave_client.formats.agreed_state import Role
 from clave_client.net.transport import RelayTransport
 from clave_client.rooms.local_room import LocalRoom
 from clave_client.store.account import Account
@@ -40,6 +41,12 @@ _GATHER_SECONDS: Final = 3.0
 _AGAIN_SECONDS: Final = 20.0
 """After this long what is left is tried again, also what another device of the account should have done."""
 
+_MOST_SECONDS: Final = 3600.0
+"""The pause doubles with each failure up to this, as each try uses up a key package."""
+
+
+_WHO_ADDS: Final = {Role.MEMBER: "a member", Role.ADMIN: "an admin", Role.OWNER: "an owner"}
+
 
 class SiblingRoomsContext(SyncContext, Protocol):
     """What this needs of a `RoomSync`."""
@@ -59,6 +66,8 @@ class SiblingRooms:
         self._running = self._again = False
         self._is_timed = False
         self._brought: set[bytes] = set()
+        self._postponed: dict[bytes, float] = {}
+        self._failures: dict[bytes, int] = {}
         self._told: dict[tuple[bytes, bytes], str] = {}
         self._added: dict[bytes, int] = {}
         self._removed: dict[bytes, int] = {}
@@ -108,67 +117,69 @@ class SiblingRooms:
 
     # --- doing it ---
 
+    def begin(self) -> None:
+        """Begin anew in all rooms: there is another device, a removed one, or a new connection."""
+        self._postponed.clear()
+        self._failures.clear()
+        self.check()
+
     def check(self) -> None:
         """Do in the background what is to be done in any room."""
-        if not self._sync.is_online or not (self._siblings.known.others() or self._siblings.known.revoked()):
+        known = self._siblings.known
+        if not self._sync.is_online or not (known.others() or known.revoked()):
             return
         self._again = True
         if not self._running:
             self._running = True
             self._sync.spawn(self._run)
 
+    def check_room(self, room: LocalRoom) -> None:
+        """Do in the background what is to be done in one room, if anything is."""
+        if (
+            not self._running
+            and room.id not in self._postponed
+            and (self.missing(room) or self.removed(room))
+        ):
+            self.check()
+
     async def _run(self) -> None:
+        is_left = False
         try:
             while self._again:
-                self._again = False
-                is_left = False
+                self._again = is_left = False
                 for room_id in list(self._sync.rooms):
-                    is_left |= not await self._settle(room_id, patient=True)
+                    is_left |= not await self._settle(room_id)
                 self._report()
-                if is_left:
-                    self._time()
         except RelayUnreachable:
             return  # goes on once there is a connection
         finally:
             self._running = False
-
-    def _time(self) -> None:
-        if not self._is_timed:
+        if is_left and not self._is_timed:
             self._is_timed = True
             self._sync.later(_AGAIN_SECONDS, self._try_again)
 
     def _try_again(self) -> None:
         self._is_timed = False
-        if self._sync.is_online and not self._running:
-            self._running = True
-            self._sync.spawn(self._run_impatient)
+        self.check()
 
-    async def _run_impatient(self) -> None:
-        try:
-            for room_id in list(self._sync.rooms):
-                await self._settle(room_id, patient=False)
-            self._report()
-        except RelayUnreachable:
-            return
-        finally:
-            self._running = False
-            if self._again:
-                self.check()
-
-    async def _settle(self, room_id: bytes, *, patient: bool) -> bool:
+    async def _settle(self, room_id: bytes) -> bool:
         """Do what is to be done in a room; return whether nothing is left to be done there.
 
-        With `patient` it is left to another device of the account that comes first. Raises
+        The first time it is left to another device of the account that comes first. Raises
         `RelayUnreachable`.
         """
         room = self._sync.rooms.get(room_id)
         if room is None or not (self.missing(room) or self.removed(room)):
             return True
+        loop = asyncio.get_running_loop()
+        if loop.time() < self._postponed.get(room_id, 0.0):
+            return False
         await self._sync.wait_for(lambda: not self._sync.is_online or self._is_settled(room_id))
         room = self._sync.rooms.get(room_id)
         if room is None or not self._sync.is_online:
             return True
-        if patient and self._rank(room):
+        if room_id not in self._postponed and self._rank(room):
+            self._postponed[room_id] = loop.time() + _AGAIN_SECONDS
             return False
         try:
             done = await self._remove(room) and await self._add(room)
@@ -176,7 +187,14 @@ class SiblingRooms:
             if isinstance(error, RelayUnreachable):
                 raise
             self._tell_failure(room, error)
-            return False
+            done = False
+        if done:
+            self._postponed.pop(room_id, None)
+            self._failures.pop(room_id, None)
+        else:
+            failures = self._failures[room_id] = self._failures.get(room_id, 0) + 1
+            pause = min(_AGAIN_SECONDS * 2.0 ** (failures - 1), _MOST_SECONDS)
+            self._postponed[room_id] = loop.time() + pause
         await asyncio.sleep(_PAUSE_SECONDS)
         return done
 
@@ -195,6 +213,8 @@ class SiblingRooms:
         gone = self.removed(room)
         if not gone:
             return True
+        if room.commits.awaits_confirmation or room.intent:
+            return False  # it is in the log, and repeated by itself if another change comes first
 
         def propose(here: LocalRoom) -> Sequence[Proposal] | None:
             left = self.removed(here)
@@ -211,6 +231,9 @@ class SiblingRooms:
         missing = self.missing(room)
         if not missing:
             return True
+        state = room.state
+        if state.is_former and state.role_of(room.account) < state.add:  # before key packages are used up
+            raise UsageError(f"{_WHO_ADDS[state.add]} has to add them there, by /invite")
         adds = [] if self.claim is None else await self.claim(self._sync.transport, room.group.suite, missing)
 
         def propose(here: LocalRoom) -> Sequence[Proposal] | None:

@@ -51,12 +51,15 @@ class SiblingContext(Protocol):
     def emit(self, event: events.Event) -> None:
         """Report an event."""
 
+    def batch_done(self) -> None:
+        """Wake whoever waits for what has become true."""
+
 
 class Siblings:
     """The other devices of one profile's account.
 
-    `changed` is called when one came or was revoked, `said` with what one says besides its status. `online`
-    are those that said something on this connection.
+    `changed` is called when there is another one or one was revoked, `came` when one has connected, `said`
+    with what one says besides its status. `online` are those that said something on this connection.
     """
 
     def __init__(
@@ -66,11 +69,13 @@ class Siblings:
         account: Account,
         *,
         changed: Callable[[], None],
+        came: Callable[[bytes], None],
         said: Callable[[bytes, SiblingMessage], None],
     ) -> None:
         self._sync = sync
         self._account = account
         self._changed = changed
+        self._came = came
         self._said = said
         self.known = OwnDevices(store, account)
         self.online: set[bytes] = set()
@@ -171,7 +176,10 @@ class Siblings:
             at, message = open_message(passed.data, passed.device, self.own_device)
         except PeerError:
             return
+        is_new = passed.device not in self.online
         self.online.add(passed.device)
+        if is_new or (isinstance(message, Status) and message.asks):
+            self._came(passed.device)
         if isinstance(message, Status):
             self._take_status(device, at, message)
         else:

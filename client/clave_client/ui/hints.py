@@ -51,6 +51,8 @@ def error_text(error: ClientError) -> str:
         return f"{error}, then /trust {error.name}"
     if isinstance(error, RelayRefused) and error.code == "name-taken":
         return f"{error}; if it is yours, restore your backup (clave restore), or ask the operator to free it"
+    if isinstance(error, RelayRefused) and error.code == "device-removed":
+        return f"{error}; to use this machine again: clave account delete --here-only, then clave device join"
     if isinstance(error, SelfRemoval):
         return "to leave a room yourself, use /leave"
     if isinstance(error, ProfileNotFound):

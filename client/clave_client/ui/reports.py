@@ -8,6 +8,7 @@ from clave_client.errors import UsageError
 from clave_client.formats.json_values import dump
 from clave_client.rpc import methods as m
 from clave_client.rpc.session import Session
+from clave_client.rpc.values import AccountDevice
 from clave_client.ui.display import plain, room_info_lines, room_line
 from clave_client.ui.hints import notice_text
 from clave_client.ui.json_output import details_json, info_json, room_json
@@ -60,16 +61,18 @@ async def print_account(session: Session, *, as_json: bool) -> None:
         print_out(msgspec.json.encode(dump(account)).decode())
         return
     lines = [f"name         {account.name}", f"fingerprint  {account.fingerprint}"]
-    lines += [
-        f"device       {sanitize(device.name)}{' (this one)' if device.own else ''}"
-        for device in account.devices
-    ]
+    lines += [f"device       {sanitize(device.name)}{_device_words(device)}" for device in account.devices]
     away = "" if account.is_online else ", away: its devices are not known"
     lines.append(f"relay        {account.relay}{away}")
     lines.append(f"             {account.relay_fingerprint}")
     if account.other_owner:
         lines.append(f"the relay gave your name to another key, {account.other_owner}; ask its operator")
     print_out("\n".join(lines))
+
+
+def _device_words(device: AccountDevice) -> str:
+    words = [*(["this one"] if device.own else []), *(["primary"] if device.primary else [])]
+    return f" ({', '.join(words)})" if words else ""
 
 
 async def print_rooms(session: Session, *, archived: bool, as_json: bool) -> None:
