@@ -129,6 +129,7 @@ CODES: Final[dict[Code, tuple[str, str]]] = {
     Code.PRUNED: ("the operator", "what this device had not read is no longer kept; ask to be invited again"),
     Code.BAD_REQUEST: ("the client", "the request cannot be carried out as it is"),
     Code.LIMIT: ("you", "more than one account may have here; ask the operator"),
+    Code.DEVICE_REMOVED: ("you", "your account removed this device; to use the machine again, pair it anew"),
     Code.NO_SUCH_LINK: ("you", "the relay does not know this link; ask for a new one"),
     Code.LINK_EXPIRED: ("you", "the link has expired; ask for a new one"),
     Code.LINK_REVOKED: ("you", "the link was revoked; ask for a new one"),

@@ -8,6 +8,7 @@ import click
 import pytest
 
 from clave_client.cli import (
+    device_commands,
     inspection_commands,
     link_commands,
     main,
@@ -17,6 +18,7 @@ from clave_client.cli import (
 )
 from clave_client.client import Client
 from clave_client.rpc import methods as m
+from clave_client.rpc.device_methods import DEVICE_METHODS
 from clave_client.rpc.inspection_methods import INSPECTION_METHODS
 from clave_client.rpc.link_methods import LINK_METHODS
 from clave_client.rpc.message_methods import MESSAGE_METHODS
@@ -71,10 +73,18 @@ WAYS: dict[type[m.Method[Any]], Ways] = {
     m.Unblock: Ways("unblock", "unblock", "unblock"),
     m.ListBlocked: Ways("block", "block", "blocked"),
     m.AuditRoom: Ways("audit", "audit", "audit"),
+    m.ListDevices: Ways("devices", "devices", "devices"),
+    m.OpenPairing: Ways("device add --qr", "device", "open_pairing"),
+    m.GetPairingOffer: Ways("device add", "no: a notice shows the words", "pairing_offer"),
+    m.FinishPairing: Ways("device add", "device", "finish_pairing"),
+    m.StopPairing: Ways("no: Ctrl-C ends device add", "device", "stop_pairing"),
+    m.WaitDevices: Ways("device remove", "no: it is done in the background", "wait_devices"),
+    m.RemoveDevice: Ways("device remove", "device", "remove_device"),
+    m.SetPrimary: Ways("device primary", "device", "set_primary"),
     m.GetRelayView: Ways("receipt", "receipt", "relay_view"),
 }
 
-METHODS = [*MESSAGE_METHODS, *ROLE_METHODS, *LINK_METHODS, *INSPECTION_METHODS]
+METHODS = [*MESSAGE_METHODS, *ROLE_METHODS, *LINK_METHODS, *INSPECTION_METHODS, *DEVICE_METHODS]
 
 
 def test_every_method_about_messages_and_roles_is_in_the_table() -> None:
@@ -87,9 +97,12 @@ def test_a_method_is_done_by_a_subcommand_a_chat_command_and_the_library(
 ) -> None:
     ways = WAYS[method]
     if not ways.subcommand.startswith("no: "):
-        name, *options = ways.subcommand.split()
-        known = {option for each in main.commands[name].params for option in each.opts}
-        assert set(options) <= known
+        name, *words = ways.subcommand.split()
+        command = main.commands[name]
+        if isinstance(command, click.Group):
+            command = command.commands[words.pop(0)]
+        known = {option for each in command.params for option in each.opts}
+        assert set(words) <= known
     if not ways.chat.startswith("no: "):
         assert ways.chat in COMMANDS
     if not ways.library.startswith("no: "):
@@ -102,6 +115,7 @@ _ALL = (
     *room_commands.ALL,
     *role_commands.ALL,
     *inspection_commands.ALL,
+    *device_commands.ALL,
 )
 
 

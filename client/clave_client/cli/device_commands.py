@@ -5,7 +5,6 @@ Whatever a command runs is imported there, so that `--help` and completion need 
 
 from __future__ import annotations
 
-import asyncio
 import os
 import sys
 from pathlib import Path
@@ -63,11 +62,8 @@ def add(options: ProfileOptions, *, qr: bool, as_json: bool) -> None:
     async def work() -> int:
         from clave_client.ui.device_work import add_device
 
-        async def answer() -> bool:
-            return await _confirmed("do both devices show these words?")
-
         async with options.session() as session:
-            return await add_device(session, answer, qr=qr and not as_json, as_json=as_json)
+            return await add_device(session, qr=qr and not as_json, as_json=as_json)
 
     run(work)
 
@@ -168,32 +164,6 @@ def primary(options: ProfileOptions, device_name: str, *, as_json: bool) -> None
             await set_primary(session, device_name, os.urandom(16).hex(), as_json=as_json)
 
     run(work)
-
-
-async def _confirmed(question: str) -> bool:
-    """Ask, while the connection goes on, until somebody says yes or no; the end of the input is a no."""
-    while True:
-        click.echo(f"{question} [yes/no] ", nl=False, err=True)
-        await _readable()
-        line = sys.stdin.readline() if sys.stdin is not None else ""
-        if line.strip().lower() in ("yes", "y"):
-            return True
-        if not line or line.strip().lower() in ("no", "n"):
-            return False
-
-
-async def _readable() -> None:
-    """Wait until a line can be read, in a way that Ctrl-C ends."""
-    loop = asyncio.get_running_loop()
-    ready = asyncio.Event()
-    try:
-        loop.add_reader(sys.stdin.fileno(), ready.set)
-    except (OSError, ValueError, AttributeError):
-        return  # a file, or nothing: it can be read at once
-    try:
-        await ready.wait()
-    finally:
-        loop.remove_reader(sys.stdin.fileno())
 
 
 def _asked(words: str, *, hide: bool) -> str:

@@ -53,7 +53,8 @@ _SENDERS: Final = {
 
 
 class _PairingMessage(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=True, gc=False):
-    pass
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__}>"
 
 
 class Commitment(_PairingMessage, frozen=True, tag=1):
@@ -145,6 +146,9 @@ class PairingTranscript(msgspec.Struct, frozen=True):
     host: bytes
     value: bytes
     request: Request
+
+    def __repr__(self) -> str:
+        return "<PairingTranscript>"
 
     def words(self) -> tuple[str, ...]:
         """Return the words that both devices show."""

@@ -33,7 +33,8 @@ Handover = Annotated[bytes, msgspec.Meta(min_length=16, max_length=16)]
 
 
 class _SiblingMessage(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=True, gc=False):
-    pass
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__}>"
 
 
 class Status(_SiblingMessage, frozen=True, tag=1):

@@ -39,6 +39,9 @@ class OwnDevice(msgspec.Struct, frozen=True, array_like=True):
     is_paired: bool = True
     said_at: int = 0
 
+    def __repr__(self) -> str:
+        return f"<OwnDevice {self.device!r}>"
+
 
 class Handover(msgspec.Struct, frozen=True, array_like=True):
     """That the account's key is being handed to a device; it may have got it if `is_sent`."""
@@ -46,6 +49,9 @@ class Handover(msgspec.Struct, frozen=True, array_like=True):
     device: bytes
     number: bytes
     is_sent: bool = False
+
+    def __repr__(self) -> str:
+        return f"<Handover {self.device!r}>"
 
 
 class OwnDevices:

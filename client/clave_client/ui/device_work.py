@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
+import sys
 
+import click
 import msgspec
 
 from clave_client.formats.json_values import dump
@@ -33,10 +34,8 @@ async def list_devices(session: Session, *, as_json: bool) -> None:
         print_out(line)
 
 
-async def add_device(
-    session: Session, answer: Callable[[], Awaitable[bool]], *, qr: bool, as_json: bool
-) -> int:
-    """Show a code, then words; add the device if `answer` says that they are the same. Return the status."""
+async def add_device(session: Session, *, qr: bool, as_json: bool) -> int:
+    """Show a code, then words; add the device if the user says that they are the same. Return the status."""
     info = await session.ask(m.OpenPairing())
     try:
         first, line, last = code_lines(info)
@@ -54,7 +53,7 @@ async def add_device(
         else:
             for row in offer_lines(offer):
                 print_warning(row)
-        same = await answer()
+        same = await _confirmed("do both devices show these words?")
         added = await session.ask(m.FinishPairing(same=same))
     except BaseException:
         await asyncio.shield(session.ask(m.StopPairing()))
@@ -97,3 +96,29 @@ async def _wait(session: Session, what: str) -> None:
             break
     if text := left_text(left):
         print_warning(text)
+
+
+async def _confirmed(question: str) -> bool:
+    """Ask, while the connection goes on, until somebody says yes or no; the end of the input is a no."""
+    while True:
+        click.echo(f"{question} [yes/no] ", nl=False, err=True)
+        await _readable()
+        line = sys.stdin.readline() if sys.stdin is not None else ""
+        if line.strip().lower() in ("yes", "y"):
+            return True
+        if not line or line.strip().lower() in ("no", "n"):
+            return False
+
+
+async def _readable() -> None:
+    """Wait until a line can be read, in a way that Ctrl-C ends."""
+    loop = asyncio.get_running_loop()
+    ready = asyncio.Event()
+    try:
+        loop.add_reader(sys.stdin.fileno(), ready.set)
+    except (OSError, ValueError, AttributeError):
+        return  # a file, or nothing: it can be read at once
+    try:
+        await ready.wait()
+    finally:
+        loop.remove_reader(sys.stdin.fileno())

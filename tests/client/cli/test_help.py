@@ -21,6 +21,7 @@ _HELP = {
     "clave_client.cli.inspection_commands",
     "clave_client.cli.message_commands",
     "clave_client.cli.profile_options",
+    "clave_client.cli.device_commands",
     "clave_client.cli.link_commands",
     "clave_client.cli.role_commands",
     "clave_client.cli.room_commands",
