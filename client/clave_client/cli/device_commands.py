@@ -71,7 +71,12 @@ def add(options: ProfileOptions, *, qr: bool, as_json: bool) -> None:
 @device.command("join", epilog="Example: clave device join clave://chat.example.org:7878/#AmrGLlvBDVRS...")
 @home_option
 @json_option
-@click.option("--device", "name", metavar="NAME", help="What this device is called; members of rooms see it.")
+@click.option(
+    "--device",
+    "name",
+    metavar="NAME",
+    help="What this device is called; members of rooms and the relay see it.",
+)
 @click.option("--proxy", metavar="URL", help="Reach the relay by this SOCKS5 proxy, or by none; remembered.")
 @click.option("--passphrase", is_flag=True, help="Protect the new profile with a passphrase.")
 @click.argument("code", nargs=-1)
@@ -97,7 +102,7 @@ def join(
             text = _asked("the code that the other device shows", hide=True)
         found = PairingCode.parse(text)
         if name is None:
-            name = _asked("what to call this device (members of your rooms see it)", hide=False)
+            name = _asked("what to call this device (members of your rooms and the relay see it)", hide=False)
         called = name.strip()
 
     async def work() -> None:
