@@ -9,7 +9,7 @@ from typing import Final, Protocol
 
 from clave_client.net.transport import Answer, RelayTransport
 from clave_client.rooms.suites import OFFERED
-from clave_client.store.account import POOL_FULL, Account, FreshPackages
+from clave_client.store.account import POOL_FULL, POOL_LOW, Account, FreshPackages
 from clave_crypto.mls import CipherSuite
 from clave_wire.messages import LoggedIn, PublishKeyPackages, ToRelay
 
@@ -75,6 +75,7 @@ class KeyPackageUpkeep:
     def __init__(self, sync: KeyPackageContext) -> None:
         self._sync = sync
         self._timer: asyncio.TimerHandle | None = None
+        self._is_publishing = False
 
     def connected(self, logged_in: LoggedIn) -> None:
         """Publish what the relay lacks."""
@@ -82,19 +83,32 @@ class KeyPackageUpkeep:
 
     def disconnected(self) -> None:
         """Do nothing until the next login."""
+        self._is_publishing = False
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
+
+    def refill(self) -> None:
+        """Publish more if many were used, as when another device brings this one into many rooms at once."""
+        account = self._sync.account
+        if not self._is_publishing and any(account.used(each) >= POOL_FULL - POOL_LOW for each in OFFERED):
+            self._check()
 
     def _publish(self, at_relay: Mapping[int, int], published: int) -> None:
         self.disconnected()
         self._timer = asyncio.get_running_loop().call_later(CHECK_SECONDS, self._check)
         sync = self._sync
-        sync.spawn(
-            lambda: publish_key_packages(
+        self._is_publishing = True
+        sync.spawn(lambda: self._run(at_relay, published))
+
+    async def _run(self, at_relay: Mapping[int, int], published: int) -> None:
+        sync = self._sync
+        try:
+            await publish_key_packages(
                 lambda make: sync.transport.request(make), sync.account, sync.clock, at_relay, published
             )
-        )
+        finally:
+            self._is_publishing = False
 
     def _check(self) -> None:
         """Replace what is too old or was used; what else was claimed, the relay tells only at a login."""

@@ -333,6 +333,7 @@ class RoomSync(Waiting):
     def note_brought(self, room: LocalRoom) -> None:
         """Note that another device of this account has brought this one into a room."""
         self.devices.rooms.note_brought(room)
+        self._key_packages.refill()
 
     def _return_to(self, room: LocalRoom) -> None:
         if not self.link_joins.repeats(room):

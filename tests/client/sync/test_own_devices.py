@@ -15,7 +15,7 @@ from clave_client.testing import MemoryRelay
 from clave_client.ui.display import event_line, plain
 from clave_client.values import Phase
 from clave_wire.messages import Code, RemoveDevice
-from devicekit import add_device, device_at, devices_in, room_of, sees
+from devicekit import add_device, device_at, devices_in, is_here, room_of, sees
 
 
 def is_in(client: Client, room: bytes) -> Callable[[], bool]:
@@ -289,3 +289,18 @@ async def test_key_packages_of_siblings_are_not_used_up(tmp_path: Path) -> None:
         await add_device(relay, red, tmp_path, "laptop")
         await sees(red, lambda: not red.rooms_to_settle)
         assert held(red.sync.own_device) == before
+
+
+async def test_a_device_that_comes_into_many_rooms_publishes_more_keys_meanwhile(tmp_path: Path) -> None:
+    """So that the last resort, which several rooms would share, is kept for when it is away."""
+    async with MemoryRelay() as relay, relay.client("red") as red:
+        await add_device(relay, red, tmp_path, "laptop")
+        async with device_at(relay, tmp_path, "red") as laptop:
+            await sees(red, is_here(red, laptop))
+            device = relay.directory.devices[laptop.sync.own_device]
+            least = []
+            for number in range(30):
+                room = await room_of(red, title=f"room {number}")
+                await sees(laptop, is_in(laptop, room))
+                least.append(min(len(waiting) for waiting in device.packages.values()))
+            assert min(least) > 0
