@@ -14,7 +14,7 @@ from clave_client.store.profile import Profile
 from clave_client.testing import MemoryRelay
 from clave_client.values import DeviceInfo, DeviceOffer
 
-SECONDS = 30
+SECONDS = 10
 
 
 async def sees(client: Client, condition: Callable[[], bool]) -> None:

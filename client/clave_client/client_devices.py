@@ -97,7 +97,7 @@ class ClientDevices(ClientLinks):
     async def stop_pairing(self) -> None:
         """End a pairing that is not finished, if there is one."""
         if self.sync.devices.pairing is not None:
-            await self.sync.devices.pairing.stop("the other device stopped")
+            await self.sync.devices.pairing.stop("it was interrupted")
 
     def _pairing(self) -> Pairing:
         pairing = self.sync.devices.pairing

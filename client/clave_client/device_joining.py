@@ -194,7 +194,10 @@ class DeviceJoin:
         return verified.name, certificate.identity
 
     def _check_free(self, name: str) -> None:
-        if Profile(self._home, name).folder.exists():
+        profile = Profile(self._home, name)
+        if profile.is_unpaired:
+            profile.erase()  # an earlier pairing was killed
+        if profile.folder.exists():
             raise UsageError(f"there is a profile {sanitize(name)} here already; choose another --home")
 
     async def _register(self, name: str, identity: bytes) -> int:
@@ -206,6 +209,7 @@ class DeviceJoin:
         is_told = False
         try:
             with profile:
+                profile.note_pairing(done=False)
                 self._fill(profile, identity)
             with profile:
                 client = Client(profile, connect=self._connect, clock=self._clock)
@@ -213,6 +217,7 @@ class DeviceJoin:
                     await client.connect()
                     await asyncio.gather(*client.sync.tasks)  # its key packages are at the relay
                     await self._channel.say(Finished())
+                    profile.note_pairing(done=True)
                     is_told = True
                     return await self._wait_for_rooms(client)
                 finally:

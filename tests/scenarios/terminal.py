@@ -90,6 +90,11 @@ class Terminal:
         await self.shows(f"> {line}")
         self.press("\r")
 
+    def interrupt(self) -> None:
+        """Do what Ctrl-C does."""
+        assert self._process is not None
+        self._process.send_signal(signal.SIGINT)
+
     def hang_up(self) -> None:
         """Tell the program that its terminal is gone."""
         assert self._process is not None

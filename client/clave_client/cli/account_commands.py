@@ -105,9 +105,8 @@ def backup(options: ProfileOptions, backup_passphrase_file: Path | None, file: P
         is_primary = _has_account_key(profile, key)
     click.echo(f"{sanitize(str(file))}: {-(-size // 1024)} KiB; keep its passphrase, nothing else opens it")
     if not is_primary:
-        click.echo(
-            "it has no account key, and cannot add devices: back up your primary device, too", err=True
-        )
+        text = "it has no account key, so it adds no devices: back up your primary one, too"
+        click.echo(f"clave: {text}", err=True)
 
 
 def _has_account_key(profile: Profile, key: Secret) -> bool:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 import click
 
 from clave_client.cli.defects import note_folder
-from clave_client.errors import PassphraseNeeded, ProfileOfOther, UsageError, WrongPassphrase
+from clave_client.errors import PassphraseNeeded, ProfileError, ProfileOfOther, UsageError, WrongPassphrase
 
 if TYPE_CHECKING:
     from clave_client.client import Client
@@ -103,7 +103,10 @@ class ProfileOptions(NamedTuple):
             raise UsageError(f"the profile {name} has no passphrase; leave --passphrase-file out")
         if new is not None and new.passphrase and not is_new and not has_passphrase(folder):
             raise UsageError(f"the profile {name} has no passphrase; set one with: clave passphrase set")
-        return Profile(home, name, ask=self._ask(confirm=protect and is_new), new_passphrase=protect)
+        profile = Profile(home, name, ask=self._ask(confirm=protect and is_new), new_passphrase=protect)
+        if profile.is_unpaired:
+            raise ProfileError("the pairing of this device broke off; run clave device join again")
+        return profile
 
     def session(
         self,

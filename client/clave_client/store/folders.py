@@ -12,6 +12,7 @@ __all__ = [
     "FORMER_KEY_NAME",
     "FORMER_PASSPHRASE_NAME",
     "KEY_NAME",
+    "PAIRING_NAME",
     "SOCKET_NAME",
     "STORE_NAME",
     "default_home",
@@ -26,6 +27,9 @@ FORMER_KEY_NAME: Final = "key"
 
 FORMER_PASSPHRASE_NAME: Final = "passphrase.json"  # noqa: S105 (a file's name)
 """What earlier versions derived the database's key by, from a passphrase."""
+
+PAIRING_NAME: Final = "pairing"
+"""A file in a profile's folder as long as its device is being paired: if that breaks off, it is of no use."""
 
 SOCKET_NAME: Final = "socket"
 """The name of the socket in a profile's folder, at which its owner listens."""

@@ -24,6 +24,7 @@ from clave_client.store.folders import (
     FORMER_KEY_NAME,
     FORMER_PASSPHRASE_NAME,
     KEY_NAME,
+    PAIRING_NAME,
     SOCKET_NAME,
     STORE_NAME,
     profile_folder,
@@ -48,7 +49,7 @@ _LOCK_FILE = "lock"
 
 _FILES = (
     *(f"{name}*" for name in (KEY_NAME, FORMER_PASSPHRASE_NAME)),
-    *(FORMER_KEY_NAME, f"{STORE_NAME}*", SOCKET_NAME, "clave-crash-*.txt", _LOCK_FILE),
+    *(FORMER_KEY_NAME, f"{STORE_NAME}*", SOCKET_NAME, PAIRING_NAME, "clave-crash-*.txt", _LOCK_FILE),
 )
 """Patterns of all files of a profile; the keys come first."""
 
@@ -174,6 +175,18 @@ class Profile:
     def has_passphrase(self) -> bool:
         """Whether a passphrase protects the profile."""
         return has_passphrase(self.folder)
+
+    @property
+    def is_unpaired(self) -> bool:
+        """Whether this is what a pairing has left that was killed: a device that nobody counts as one."""
+        return (self.folder / PAIRING_NAME).exists()
+
+    def note_pairing(self, *, done: bool) -> None:
+        """Note that the profile's device is being paired, or is `done` with that."""
+        if done:
+            (self.folder / PAIRING_NAME).unlink()
+        else:
+            (self.folder / PAIRING_NAME).touch(mode=0o600)
 
     @property
     def is_held(self) -> bool:

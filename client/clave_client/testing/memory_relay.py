@@ -458,7 +458,8 @@ class _Session(asyncio.Protocol):
             case m.PassOn():
                 relay.devices.pass_on(device, request)
             case m.OpenPairing():
-                directory.check_space(device.account)
+                if request.key:
+                    directory.check_space(device.account)
                 relay.devices.open(device, request)
             case m.FindRevocations():
                 self.send(m.Revocations(request.id, directory.revocations(request.name)))

@@ -11,6 +11,7 @@ from clave_client.ui.command import Command
 from clave_client.ui.conversation import Conversation
 from clave_client.ui.device_text import code_lines, device_lines
 from clave_client.ui.display import note
+from clave_client.ui.link_text import qr_lines
 
 __all__ = ["DEVICE_COMMANDS"]
 
@@ -29,8 +30,11 @@ async def _device(talk: Conversation, words: str) -> None:
         raise UsageError(f"say what to do: {_USAGE}")
     match what:
         case "add":
-            first, line, last = code_lines(await talk.session.ask(m.OpenPairing()))
+            info = await talk.session.ask(m.OpenPairing())
+            first, line, last = code_lines(info)
             talk.show(note(first))
+            for row in qr_lines(info.code):
+                talk.show([("", row)])
             talk.show([("", line)])
             talk.show(note(last))
         case "yes":

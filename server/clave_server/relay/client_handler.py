@@ -148,12 +148,11 @@ class ClientHandler:
         elif isinstance(message, Offer):
             if self._transport.connection.has_links:
                 self._context.sequencer.post(session, (message,), size)
+        elif isinstance(message, PassOn | _OfDevices) and not self._transport.connection.has_devices:
+            text = "several devices need version 7 of the protocol"
+            self._refuse(message.id, Refusal(Code.BAD_REQUEST, text))
         elif isinstance(message, PassOn):
             self._pass_on(session, message)
-        elif isinstance(message, _OfDevices) and not self._transport.connection.has_devices:
-            self._refuse(
-                message.id, Refusal(Code.BAD_REQUEST, "several devices need version 7 of the protocol")
-            )
         elif isinstance(message, FindLink) and not self._transport.connection.has_links:
             self._refuse(message.id, Refusal(Code.BAD_REQUEST, "links need version 7 of the protocol"))
         elif isinstance(message, Lookup) and message.name == PING:

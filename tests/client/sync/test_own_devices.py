@@ -11,9 +11,11 @@ import pytest
 from clave_client import events
 from clave_client.client import Client
 from clave_client.errors import PeerError, RelayFault, RelayRefused, UsageError
+from clave_client.store.own_devices import OwnDevice
 from clave_client.testing import MemoryRelay
 from clave_client.ui.display import event_line, plain
 from clave_client.values import Phase
+from clave_crypto.identity import AccountKey, DeviceKey
 from clave_wire.messages import Code, RemoveDevice
 from devicekit import add_device, device_at, devices_in, is_here, room_of, sees
 
@@ -304,3 +306,30 @@ async def test_a_device_that_comes_into_many_rooms_publishes_more_keys_meanwhile
                 await sees(laptop, is_in(laptop, room))
                 least.append(min(len(waiting) for waiting in device.packages.values()))
             assert min(least) > 0
+
+
+async def test_devices_that_the_account_did_not_certify_come_into_no_room(tmp_path: Path) -> None:
+    async with MemoryRelay() as relay, relay.client("red") as red, relay.client("blue") as blue:
+        await add_device(relay, red, tmp_path, "laptop")
+        room = await room_of(red)
+        await sees(red, lambda: not red.rooms_to_settle)
+        (own,) = [each for each in relay.directory.devices.values() if each.key == blue.sync.own_device]
+        names = own.name, own.account
+        for identity in (own.identity, AccountKey.generate().certify("red", "spy", own.key), b"nonsense"):
+            own.name, own.account, own.identity = "red", red.sync.account.verified.account, identity
+            await red.sync.devices.siblings.refresh()
+            red.sync.devices.rooms.begin()
+            await red.room(room).send("still alone")
+            assert devices_in(red, room) == {"red/main", "red/laptop"}
+        own.name, own.account = names
+
+
+async def test_a_device_comes_into_rooms_only_once_it_is_registered(tmp_path: Path) -> None:
+    async with MemoryRelay() as relay, relay.client("red") as red:
+        await room_of(red)
+        key = DeviceKey.generate().public
+        identity = red.sync.account.account_key().certify("red", "laptop", key)
+        red.sync.devices.known.put(OwnDevice(key, identity, is_paired=False))
+        assert red.rooms_to_settle == 0
+        red.sync.devices.known.put(OwnDevice(key, identity))
+        assert red.rooms_to_settle == 1

@@ -24,6 +24,7 @@ from clave_client.formats.pairing import (
 from clave_client.net.join_link import JoinLink
 from clave_client.net.pairing_code import PairingCode
 from clave_client.store.own_devices import OwnDevice
+from clave_client.store.profile import Profile
 from clave_client.sync import pairing
 from clave_client.testing import MemoryRelay
 from clave_client.testing.memory_directory import Device
@@ -391,3 +392,32 @@ async def test_a_code_shows_nothing_of_its_secret() -> None:
         for each in (info, found, found.secret, red.sync.devices.pairing):
             assert info.code[-20:] not in repr(each)
             assert found.secret.seed.hex() not in repr(each)
+
+
+async def test_a_new_device_that_was_killed_can_be_paired_again(tmp_path: Path) -> None:
+    async with MemoryRelay() as relay, relay.client("red") as red:
+        with Profile(tmp_path, "red") as killed:
+            killed.note_pairing(done=False)
+        assert [path.name for path in killed.folder.glob("pairing")] == ["pairing"]
+        await add_device(relay, red, tmp_path, "laptop")
+        assert not killed.is_unpaired
+        async with device_at(relay, tmp_path, "red") as laptop:
+            assert laptop.name == "red"
+
+
+async def test_a_device_that_the_relay_does_not_register_leaves_no_profile(tmp_path: Path) -> None:
+    async with MemoryRelay() as relay, relay.client("red") as red:
+        code = (await red.open_pairing()).code
+        newcomer = Newcomer(relay, tmp_path, code, "laptop")
+        await red.pairing_offer()
+        own = relay.directory.devices[red.sync.own_device]
+        others = [bytes([number + 1]) * 32 for number in range(15)]
+        for key in others:
+            relay.directory.devices[key] = Device(key, own.name, own.account, own.identity)
+        with pytest.raises(UsageError, match="the new device stopped: an account has at most 16"):
+            await red.finish_pairing(same=True)
+        await ends(newcomer, "an account has at most 16 devices")
+        for key in others:
+            del relay.directory.devices[key]
+        check_nothing_is_left(relay, red, tmp_path)
+        assert len(relay.directory.revoked) == 1
