@@ -318,6 +318,7 @@ async def test_devices_that_the_account_did_not_certify_come_into_no_room(tmp_pa
         for identity in (own.identity, AccountKey.generate().certify("red", "spy", own.key), b"nonsense"):
             own.name, own.account, own.identity = "red", red.sync.account.verified.account, identity
             await red.sync.devices.siblings.refresh()
+            assert own.key not in red.sync.devices.known.others()
             red.sync.devices.rooms.begin()
             await red.room(room).send("still alone")
             assert devices_in(red, room) == {"red/main", "red/laptop"}
