@@ -150,7 +150,11 @@ async def test_an_account_is_shown(tmp_path: Path) -> None:
         await chat("red", relay, home, "--device", "laptop", given="exit\n")
         shown = await clave("account", home=home)
         words = dict(line.split(maxsplit=1) for line in shown.out.splitlines()[:4])
-        assert (words["name"], words["device"], words["relay"]) == ("red", "laptop (this one)", relay.address)
+        assert (words["name"], words["device"], words["relay"]) == (
+            "red",
+            "laptop (this one, primary)",
+            relay.address,
+        )
         told = json.loads((await clave("account", "--json", home=home)).out)
         assert told["fingerprint"] == words["fingerprint"]
         assert [device["name"] for device in told["devices"]] == ["laptop"]

@@ -23,6 +23,7 @@ from clave_client.formats.sibling_message import (
     sign_message,
 )
 from clave_client.rooms.suites import NEW_ROOMS
+from clave_client.store.own_devices import Handover
 from clave_client.sync import handover
 from clave_client.testing import MemoryRelay
 from clave_client.testing.memory_directory import Device
@@ -157,8 +158,12 @@ async def test_a_relay_that_puts_its_own_key_in_place_gets_nothing(
         assert copies(red, laptop) == [True, False]
 
 
-async def test_nobody_has_the_key_deleted_by_a_lie(tmp_path: Path) -> None:
+async def test_nobody_has_the_key_deleted_or_sent_by_a_lie(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    said: list[SiblingMessage] = []
     async with MemoryRelay() as relay, two(relay, tmp_path) as (red, laptop):
+        on_way(relay, monkeypatch, lambda message: said.append(message))
         for number in (bytes(16), b"x" * 16):
             await laptop.sync.devices.siblings.tell(red.sync.own_device, KeyStored(number))
         # Nor does a device that asks for it by itself get it.
@@ -167,6 +172,13 @@ async def test_nobody_has_the_key_deleted_by_a_lie(tmp_path: Path) -> None:
         await laptop.sync.devices.siblings.tell(red.sync.own_device, request)
         await asyncio.gather(*red.sync.tasks)
         assert copies(red, laptop) == [True, False]
+        assert not any(isinstance(each, SealedKey) for each in said)
+        # A device that was not chosen does not get it either, while another one is.
+        red.sync.devices.known.note_handover(Handover(bytes(32), bytes(16)))
+        await laptop.sync.devices.siblings.tell(red.sync.own_device, request)
+        await asyncio.gather(*red.sync.tasks)
+        assert not any(isinstance(each, SealedKey) for each in said)
+        assert request in said
 
 
 async def test_what_is_no_account_key_is_not_stored(tmp_path: Path) -> None:
