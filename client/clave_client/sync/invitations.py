@@ -66,6 +66,9 @@ class InvitationContext(SyncContext, Protocol):
     def handle_rejoin_info(self, room: LocalRoom, rejoin_info: RejoinInfo) -> None:
         """Try to rejoin with what a member sealed for this device."""
 
+    def is_revoked(self, device: bytes) -> bool:
+        """Return whether this account has revoked a device."""
+
     def note_brought(self, room: LocalRoom) -> None:
         """Note that another device of this account has brought this one into a room."""
 
@@ -188,6 +191,7 @@ class Invitations:
         if is_blocked and known is not None:
             return True  # another's invitation, or a room in use, is not touched
         is_own = inviter.account == self._account.verified.account
+        is_own = is_own and not self._sync.is_revoked(inviter.device)
         if not (is_blocked or is_own) and self._must_wait(inviter, known):
             return False
         with self._store.transaction():

@@ -330,6 +330,10 @@ class RoomSync(Waiting):
         """Try to rejoin with what a member sealed for this device."""
         self.rejoin.handle_info(room, rejoin_info)
 
+    def is_revoked(self, device: bytes) -> bool:
+        """Return whether this account has revoked a device."""
+        return device in self.devices.known.revoked()
+
     def note_brought(self, room: LocalRoom) -> None:
         """Note that another device of this account has brought this one into a room."""
         self.devices.rooms.note_brought(room)

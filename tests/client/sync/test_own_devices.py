@@ -334,3 +334,15 @@ async def test_a_device_comes_into_rooms_only_once_it_is_registered(tmp_path: Pa
         assert red.rooms_to_settle == 0
         red.sync.devices.known.put(OwnDevice(key, identity))
         assert red.rooms_to_settle == 1
+
+
+async def test_who_was_removed_brings_nobody_into_a_room_unasked(tmp_path: Path) -> None:
+    async with MemoryRelay() as relay, relay.client("red") as red:
+        await add_device(relay, red, tmp_path, "laptop")
+        async with device_at(relay, tmp_path, "red") as laptop:
+            await sees(red, is_here(red, laptop))
+            device = laptop.sync.own_device
+            red.sync.devices.known.add_revoked({device: red.sync.account.account_key().revoke(device)})
+            room = (await laptop.create_room("a trap")).id
+            await sees(red, lambda: room in {each.id for each in red.invitations()})
+            assert red.rooms[room].phase is Phase.INVITED
