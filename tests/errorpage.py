@@ -33,7 +33,7 @@ CLIENT_WORDS: Final[dict[type[client.ClientError], str]] = {
     client.MemberNotFound: "there is no <name> in <title>",
     client.SelfRemoval: "you cannot remove yourself from a room; leave it",
     client.KeyNotShown: "no key of <name> was shown yet",
-    client.LinkUnusable: "this link is cut off: <number> of <number> characters after the #; <what to do>",
+    client.LinkUnusable: "this <link> is cut off: <how much of it>; <what to do>",
     client.NoOfferFits: "you cannot join by this link now: <reason>",
     client.ProfileNotFound: "there is no profile <name> yet",
     client.RelayUnknown: "this profile has not met its relay yet",
