@@ -6,7 +6,7 @@ import importlib
 
 import pytest
 
-MODULES = ["connection", "errors", "framing", "joiners", "login", "text"]
+MODULES = ["connection", "device_messages", "errors", "framing", "joiners", "login", "text"]
 
 
 @pytest.mark.parametrize("name", MODULES)

@@ -14,7 +14,7 @@ import msgspec
 
 from clave_wire.errors import RemoteError
 from clave_wire.framing import DECODE_ERRORS
-from clave_wire.messages import Code, Count, Devices, Digest, Kind
+from clave_wire.message_types import Code, Count, Devices, Digest, Kind
 
 __all__ = ["MAX_HEADER_BYTES", "Header", "Seen", "digest_names", "pack_header", "split_payload"]
 

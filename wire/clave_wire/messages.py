@@ -11,124 +11,115 @@ stores key packages by it.
 
 from __future__ import annotations
 
-import enum
 from typing import Annotated, Final
 
 import msgspec
 
+from clave_wire.device_messages import (
+    FindRevocations,
+    OpenPairing,
+    Passed,
+    PassOn,
+    RemoveDevice,
+    Revocations,
+)
 from clave_wire.limits import (
-    MAX_BATCH_MEMBERS,
-    MAX_IDENTITY_BYTES,
-    MAX_KEY_PACKAGE_BYTES,
     MAX_KEY_PACKAGES,
     MAX_LINKS,
-    MAX_NAME_BYTES,
-    MAX_PASSED_BYTES,
     MAX_RESTORES,
-    MAX_REVOCATIONS,
     MAX_SEALED_KEY_BYTES,
     MAX_SIGNATURE_BYTES,
     MAX_SUITES,
-    MAX_TEXT_BYTES,
     MAX_VERSIONS,
 )
+from clave_wire.message_types import (
+    Code,
+    Count,
+    Device,
+    Devices,
+    Digest,
+    Identity,
+    Incarnation,
+    KeyPackageBytes,
+    Kind,
+    Name,
+    Nonce,
+    RoomId,
+    Signature,
+    Suite,
+    Text,
+    Version,
+    WireMessage,
+)
 
-Device = Annotated[bytes, msgspec.Meta(min_length=32, max_length=32)]
-RoomId = Annotated[bytes, msgspec.Meta(min_length=16, max_length=16)]
-Incarnation = Annotated[bytes, msgspec.Meta(min_length=16, max_length=16)]
-Digest = Annotated[bytes, msgspec.Meta(min_length=32, max_length=32)]
-Nonce = Annotated[bytes, msgspec.Meta(min_length=32, max_length=32)]
-Signature = Annotated[bytes, msgspec.Meta(min_length=64, max_length=64)]
-Name = Annotated[str, msgspec.Meta(max_length=MAX_NAME_BYTES)]
-Text = Annotated[str, msgspec.Meta(max_length=MAX_TEXT_BYTES)]
-Identity = Annotated[bytes, msgspec.Meta(max_length=MAX_IDENTITY_BYTES)]
-KeyPackageBytes = Annotated[bytes, msgspec.Meta(max_length=MAX_KEY_PACKAGE_BYTES)]
-PassedBytes = Annotated[bytes, msgspec.Meta(max_length=MAX_PASSED_BYTES)]
-Devices = Annotated[list[Device], msgspec.Meta(max_length=MAX_BATCH_MEMBERS)]
-Count = Annotated[int, msgspec.Meta(ge=0, lt=2**53)]
-Version = Annotated[int, msgspec.Meta(ge=0, lt=2**16)]
-Suite = Annotated[int, msgspec.Meta(ge=0, lt=2**16)]
+__all__ = [
+    "PING",
+    "Accepted",
+    "AcceptedAt",
+    "Account",
+    "ClaimKeyPackages",
+    "Closing",
+    "Code",
+    "Count",
+    "CreateRoom",
+    "DeleteAccount",
+    "Device",
+    "Digest",
+    "Done",
+    "Entry",
+    "FindLink",
+    "FindRevocations",
+    "Goodbye",
+    "Greeting",
+    "Hello",
+    "Identity",
+    "Invitation",
+    "KeyPackages",
+    "Kind",
+    "LinkOffer",
+    "LoggedIn",
+    "Login",
+    "Lookup",
+    "Mend",
+    "Name",
+    "NextCertificate",
+    "Nonce",
+    "Offer",
+    "OfferedLink",
+    "OpenPairing",
+    "PassOn",
+    "Passed",
+    "Presence",
+    "PublishKeyPackages",
+    "Refused",
+    "Rejected",
+    "RemoveDevice",
+    "Resume",
+    "Resumed",
+    "Revocations",
+    "Signature",
+    "Submit",
+    "TakeInvitation",
+    "Text",
+    "ToClient",
+    "ToRelay",
+]
 
 PING: Final = ""
 """A name that nobody has: every relay since protocol 4 refuses its `Lookup` with `Code.NO_SUCH_NAME`."""
 
 
-class Kind(enum.IntEnum):
-    """The kind of an entry. The first three are MLS content types too (RFC 9420, section 6).
-
-    A `PROPOSAL` is its sender's leaving. A `COMMIT` has no path and begins an epoch at once. A `REKEY` is a
-    commit with a path; its epoch begins when another account's `CONFIRM` names it. `LOST` says that its
-    sender cannot follow the group, and `GROUP_INFO` lets such a device rejoin.
-    """
-
-    APPLICATION = 1
-    PROPOSAL = 2
-    COMMIT = 3
-    REKEY = 4
-    CONFIRM = 5
-    LOST = 6
-    GROUP_INFO = 7
-
-
-class Code(enum.StrEnum):
-    """Why the relay refused something. Clients act on the code and show the text."""
-
-    # About the connection, which the relay then closes.
-    MALFORMED = "malformed"
-    TOO_LARGE = "too-large"
-    UNEXPECTED = "unexpected"
-    VERSION = "version"
-    TIMEOUT = "timeout"
-    FULL = "full"
-    SLOW = "slow"
-    REPLACED = "replaced"
-    SHUTDOWN = "shutdown"
-    # About a login or a registration.
-    BAD_LOGIN = "bad-login"
-    BANNED = "banned"
-    BAD_NAME = "bad-name"
-    NAME_TAKEN = "name-taken"
-    NAME_CONFUSABLE = "name-confusable"
-    CLOSED = "registration-closed"
-    TOKEN = "token"  # noqa: S105  (a code, not a password)
-    DEVICE_REMOVED = "device-removed"
-    # About a request.
-    NO_SUCH_NAME = "no-such-name"
-    NO_KEY_PACKAGE = "no-key-package"
-    NO_SUCH_ROOM = "no-such-room"
-    NOT_MEMBER = "not-member"
-    ROOM_EXISTS = "room-exists"
-    STALE = "stale"
-    OUT_OF_ORDER = "out-of-order"
-    RENUMBER = "renumber"
-    PACE = "pace"
-    PRUNED = "pruned"
-    BAD_REQUEST = "bad-request"
-    LIMIT = "limit"
-    NO_SUCH_LINK = "no-such-link"
-    LINK_EXPIRED = "link-expired"
-    LINK_REVOKED = "link-revoked"
-    LINK_USED_UP = "link-used-up"
-    STORAGE = "storage"
-
-
-class _Message(
-    msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=True, gc=False, kw_only=False
-):
-    pass
-
-
 # --- before login --------------------------------------------------------------------------------------
 
 
-class Hello(_Message, frozen=True, tag=1):
+class Hello(WireMessage, frozen=True, tag=1):
     """Client, first message: the protocol versions it supports, best first."""
 
     versions: Annotated[list[Version], msgspec.Meta(min_length=1, max_length=MAX_VERSIONS)]
     software: Name
 
 
-class Greeting(_Message, frozen=True, tag=2):
+class Greeting(WireMessage, frozen=True, tag=2):
     """Relay: the version chosen, a nonce for the login, and the largest frame (bytes) after it."""
 
     version: Version
@@ -137,7 +128,7 @@ class Greeting(_Message, frozen=True, tag=2):
     max_frame: Count
 
 
-class Login(_Message, frozen=True, tag=3):
+class Login(WireMessage, frozen=True, tag=3):
     """Client: its identity, with a signature bound to this channel (`clave_wire.login.transcript`).
 
     `identity` is an encoded `clave_crypto.identity.Identity`, or empty at a login by the key of a pairing
@@ -150,7 +141,7 @@ class Login(_Message, frozen=True, tag=3):
     token: Name
 
 
-class LoggedIn(_Message, frozen=True, tag=4):
+class LoggedIn(WireMessage, frozen=True, tag=4):
     """Relay: the login succeeded. `key_packages` has (suite, number not yet claimed) of this device.
 
     A client whose connection breaks without a `Closing` reconnects after a random part of `spread`
@@ -169,7 +160,7 @@ class LoggedIn(_Message, frozen=True, tag=4):
     time: Count = 0
 
 
-class NextCertificate(_Message, frozen=True, tag=5):
+class NextCertificate(WireMessage, frozen=True, tag=5):
     """Relay, after `LoggedIn`: the SHA-256 of the certificate that will follow this channel's.
 
     `signature` is by the present certificate's key over `clave_wire.login.succession`.
@@ -182,13 +173,13 @@ class NextCertificate(_Message, frozen=True, tag=5):
 # --- answers -------------------------------------------------------------------------------------------
 
 
-class Done(_Message, frozen=True, tag=10):
+class Done(WireMessage, frozen=True, tag=10):
     """Relay: request `id` is done and on disk."""
 
     id: Count
 
 
-class Refused(_Message, frozen=True, tag=11):
+class Refused(WireMessage, frozen=True, tag=11):
     """Relay: request `id` is refused and changed nothing.
 
     It may also follow the `Resumed` of the same id, and ends that stream: with `Code.STORAGE` if the room's
@@ -200,7 +191,7 @@ class Refused(_Message, frozen=True, tag=11):
     text: Text
 
 
-class Closing(_Message, frozen=True, tag=12):
+class Closing(WireMessage, frozen=True, tag=12):
     """Relay, last message: why it closes the connection; `retry_after` is ms to wait, 0 for the default."""
 
     code: Code
@@ -211,7 +202,7 @@ class Closing(_Message, frozen=True, tag=12):
 # --- directory -----------------------------------------------------------------------------------------
 
 
-class PublishKeyPackages(_Message, frozen=True, tag=20):
+class PublishKeyPackages(WireMessage, frozen=True, tag=20):
     """Client: adds one-time key packages of a suite; `last_resort` (or b"") is for when none is left.
 
     With `replace`, the device's earlier packages of that suite and its last resort are deleted first, in the
@@ -227,21 +218,21 @@ class PublishKeyPackages(_Message, frozen=True, tag=20):
     not_after: Count = 0
 
 
-class Lookup(_Message, frozen=True, tag=21):
+class Lookup(WireMessage, frozen=True, tag=21):
     """Client: asks for the devices of `name`. With the name `PING` it asks whether the relay answers."""
 
     id: Count
     name: Name
 
 
-class Account(_Message, frozen=True, tag=22):
+class Account(WireMessage, frozen=True, tag=22):
     """Relay: the devices of a name with their encoded identities, whose signatures the client verifies."""
 
     id: Count
     devices: list[tuple[Device, Identity]]
 
 
-class ClaimKeyPackages(_Message, frozen=True, tag=23):
+class ClaimKeyPackages(WireMessage, frozen=True, tag=23):
     """Client: asks for a key package of a suite of each device of `name` that has any.
 
     Each is given out once, except a last-resort one. With a `device` it asks for that device only; not before
@@ -254,14 +245,14 @@ class ClaimKeyPackages(_Message, frozen=True, tag=23):
     device: Annotated[bytes, msgspec.Meta(max_length=32)] = b""
 
 
-class KeyPackages(_Message, frozen=True, tag=24):
+class KeyPackages(WireMessage, frozen=True, tag=24):
     """Relay: the key packages claimed."""
 
     id: Count
     packages: list[KeyPackageBytes]
 
 
-class DeleteAccount(_Message, frozen=True, tag=25):
+class DeleteAccount(WireMessage, frozen=True, tag=25):
     """Client: has its account deleted and its name freed; not in version 4.
 
     The key can no longer log in then, on any device, and anybody can register the name with another one.
@@ -273,14 +264,14 @@ class DeleteAccount(_Message, frozen=True, tag=25):
 # --- rooms ---------------------------------------------------------------------------------------------
 
 
-class CreateRoom(_Message, frozen=True, tag=30):
+class CreateRoom(WireMessage, frozen=True, tag=30):
     """Client: creates a room with this device as its only member, at seq 0; `Resume` opens it."""
 
     id: Count
     room: RoomId
 
 
-class Resume(_Message, frozen=True, tag=31):
+class Resume(WireMessage, frozen=True, tag=31):
     """Client: asks for this room's entries above `after`, and for new ones as they come."""
 
     id: Count
@@ -288,7 +279,7 @@ class Resume(_Message, frozen=True, tag=31):
     after: Count
 
 
-class Resumed(_Message, frozen=True, tag=32):
+class Resumed(WireMessage, frozen=True, tag=32):
     """Relay: entries up to `seq` follow, then new ones.
 
     `handshake` is the last of them that is not an application message. `submission` is the highest of this
@@ -311,7 +302,7 @@ class Resumed(_Message, frozen=True, tag=32):
     members: list[tuple[Device, Name]]
 
 
-class Submit(_Message, frozen=True, tag=33):
+class Submit(WireMessage, frozen=True, tag=33):
     """Client: appends an entry to a room's log.
 
     `payload` begins with a header (`clave_wire.header`) of the same kind. `read` is the seq of the last
@@ -329,7 +320,7 @@ class Submit(_Message, frozen=True, tag=33):
     welcome: bytes = b""
 
 
-class Accepted(_Message, frozen=True, tag=34):
+class Accepted(WireMessage, frozen=True, tag=34):
     """Relay: the submission is on disk as entry `seq`; sent in the stream in place of the entry."""
 
     room: RoomId
@@ -337,7 +328,7 @@ class Accepted(_Message, frozen=True, tag=34):
     seq: Count
 
 
-class Rejected(_Message, frozen=True, tag=35):
+class Rejected(WireMessage, frozen=True, tag=35):
     """Relay: the submission is not in the log and never will be with this number."""
 
     room: RoomId
@@ -346,7 +337,7 @@ class Rejected(_Message, frozen=True, tag=35):
     text: Text
 
 
-class Entry(_Message, frozen=True, tag=36):
+class Entry(WireMessage, frozen=True, tag=36):
     """Relay: one entry of a room's log, the same bytes for all members.
 
     `epoch` is 0, except in entries of protocol 3, whose payloads have no header.
@@ -361,7 +352,7 @@ class Entry(_Message, frozen=True, tag=36):
     payload: bytes
 
 
-class Invitation(_Message, frozen=True, tag=37):
+class Invitation(WireMessage, frozen=True, tag=37):
     """Relay: a welcome or sealed group info that came with entry `seq`; sent at each login until taken."""
 
     id: Count
@@ -371,14 +362,14 @@ class Invitation(_Message, frozen=True, tag=37):
     welcome: bytes
 
 
-class TakeInvitation(_Message, frozen=True, tag=38):
+class TakeInvitation(WireMessage, frozen=True, tag=38):
     """Client: the welcome is on its disk or of no use; the relay deletes the invitation."""
 
     id: Count
     invitation: Count
 
 
-class Presence(_Message, frozen=True, tag=39):
+class Presence(WireMessage, frozen=True, tag=39):
     """Relay: a member's device went online or offline; `text` says why ("left", "connection lost")."""
 
     room: RoomId
@@ -388,7 +379,7 @@ class Presence(_Message, frozen=True, tag=39):
     text: Text
 
 
-class Mend(_Message, frozen=True, tag=41):
+class Mend(WireMessage, frozen=True, tag=41):
     """Client: corrects whom the relay routes to, after comparing that with the group's roster.
 
     The relay routes to `add` from now on, if one member says so. It stops routing to `remove` once members of
@@ -401,11 +392,11 @@ class Mend(_Message, frozen=True, tag=41):
     remove: Devices
 
 
-class Goodbye(_Message, frozen=True, tag=42):
+class Goodbye(WireMessage, frozen=True, tag=42):
     """Client, last message: it disconnects on purpose; other members are told so."""
 
 
-class AcceptedAt(_Message, frozen=True, tag=43):
+class AcceptedAt(WireMessage, frozen=True, tag=43):
     """Relay: when it accepted what follows; not before version 6.
 
     The entries and acknowledgements of this room that follow on this connection, until its next `AcceptedAt`,
@@ -428,7 +419,7 @@ class OfferedLink(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_f
     sealed: Annotated[bytes, msgspec.Meta(max_length=MAX_SEALED_KEY_BYTES)]
 
 
-class Offer(_Message, frozen=True, tag=44):
+class Offer(WireMessage, frozen=True, tag=44):
     """Client: the room's live links, and a sealed group info by which their holders join; since version 7.
 
     The relay keeps the last one of each account. With a `submission` it is one with that submission of this
@@ -442,7 +433,7 @@ class Offer(_Message, frozen=True, tag=44):
     group_info: bytes
 
 
-class FindLink(_Message, frozen=True, tag=45):
+class FindLink(WireMessage, frozen=True, tag=45):
     """Client: asks for the offer at `place`, from 0, of the room with a link of this key; since version 7."""
 
     id: Count
@@ -450,7 +441,7 @@ class FindLink(_Message, frozen=True, tag=45):
     place: Count
 
 
-class LinkOffer(_Message, frozen=True, tag=46):
+class LinkOffer(WireMessage, frozen=True, tag=46):
     """Relay: one of `offers` offers of the room with a link; those that came with a new epoch come first.
 
     `sealed` is of the link asked for. `handshake` is the room's last entry that is not an application
@@ -464,60 +455,6 @@ class LinkOffer(_Message, frozen=True, tag=46):
     offers: Count
     sealed: bytes
     group_info: bytes
-
-
-# --- devices of one account, since version 7 -------------------------------------------------------------
-
-
-class PassOn(_Message, frozen=True, tag=50):
-    """Client: passes data on to another device of its account that is connected; nothing of it is stored."""
-
-    id: Count
-    device: Device
-    data: PassedBytes
-
-
-class Passed(_Message, frozen=True, tag=51):
-    """Relay: what another device of the account passes on; empty when a device comes to be paired."""
-
-    device: Device
-    data: PassedBytes
-
-
-class OpenPairing(_Message, frozen=True, tag=52):
-    """Client: lets a device that has no certificate yet log in by `key`, to talk with this device only.
-
-    For 5 minutes, and no longer than this connection lasts; a later one takes its place. An empty `key` ends
-    it.
-    """
-
-    id: Count
-    key: Annotated[bytes, msgspec.Meta(max_length=32)]
-
-
-class RemoveDevice(_Message, frozen=True, tag=53):
-    """Client: has a device of its account refused from now on, by the account's signature.
-
-    `revocation` is that of `clave_crypto.identity.AccountKey.revoke`.
-    """
-
-    id: Count
-    device: Device
-    revocation: Signature
-
-
-class FindRevocations(_Message, frozen=True, tag=54):
-    """Client: asks which devices the account of `name` has revoked."""
-
-    id: Count
-    name: Name
-
-
-class Revocations(_Message, frozen=True, tag=55):
-    """Relay: the revoked devices of a name with the account's signatures, which the client verifies."""
-
-    id: Count
-    devices: Annotated[list[tuple[Device, Signature]], msgspec.Meta(max_length=MAX_REVOCATIONS)]
 
 
 ToRelay = (
