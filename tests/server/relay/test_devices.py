@@ -91,7 +91,7 @@ async def test_a_pairing_is_for_one_device_and_ends(
     assert isinstance(await red.ask(m.OpenPairing(5, b"")), m.Done)
     with pytest.raises(ConnectionClosed, match="no device waits"):
         await relay.join(second)
-    monkeypatch.setattr(devices, "PAIRING_SECONDS", 0.01)
+    monkeypatch.setattr(devices, "PAIRING_SECONDS", 0.5)
     third = newcomer()
     await open_pairing(red, third)
     late = await relay.join(third)
