@@ -70,7 +70,7 @@ class InvitationContext(SyncContext, Protocol):
         """Return whether this account has revoked a device."""
 
     def note_brought(self, room: LocalRoom) -> None:
-        """Note that another device of this account has brought this one into a room."""
+        """Answer the invitation by another device of this account as soon as it is known to be one."""
 
     def submit_noted(self, room: LocalRoom) -> None:
         """Submit what is due in a room, after resuming it if that was not asked for yet."""
@@ -204,13 +204,11 @@ class Invitations:
                 room.epochs.set_restored(restored=True)
             if is_blocked:
                 room.refuse()
-            elif is_own:  # another device of this account: nobody has to be asked
-                room.accept()
-            else:
+            elif not is_own:
                 self._sync.emit(room.invitation())
         self._sync.rooms[room.id] = room
         self._sync.unusable.pop(room.id, None)
-        if is_blocked or is_own:
+        if is_blocked:
             self._sync.submit_noted(room)
         if is_own:
             self._sync.note_brought(room)

@@ -335,7 +335,7 @@ class RoomSync(Waiting):
         return device in self.devices.known.revoked()
 
     def note_brought(self, room: LocalRoom) -> None:
-        """Note that another device of this account has brought this one into a room."""
+        """Answer the invitation by another device of this account as soon as it is known to be one."""
         self.devices.rooms.note_brought(room)
         self._key_packages.refill()
 

@@ -29,8 +29,12 @@ __all__ = ["Claim", "SiblingRooms", "SiblingRoomsContext"]
 Claim = Callable[[RelayTransport, CipherSuite, Collection[bytes]], Awaitable[list[Add]]]
 """Claims a key package of each of these devices of the account that has a valid one."""
 
-_LEFT: Final = "devices that left"
-"""The part of a room with the account's devices that left it, or that others removed: they stay out."""
+_NOT_ADDED: Final = "devices not added"
+"""The part of a room with the account's devices that this one does not add, whoever removed them.
+
+They were in the room before, or were known and not in it when another device brought this one there. It only
+grows as long as this device is in the room.
+"""
 
 _PAUSE_SECONDS: Final = 0.05
 """Pause between two rooms: the other work of a client goes on."""
@@ -54,6 +58,9 @@ class SiblingRoomsContext(SyncContext, Protocol):
     async def commit(self, room_id: bytes, propose: Propose) -> bool:
         """Commit a change of a room, as `Committer.commit` does."""
 
+    def submit_noted(self, room: LocalRoom) -> None:
+        """Submit what is due in a room, after resuming it if that was not asked for yet."""
+
 
 class SiblingRooms:
     """The rooms of one profile as far as the devices of its account are concerned."""
@@ -65,6 +72,7 @@ class SiblingRooms:
         self.claim: Claim | None = None
         self._running = self._again = False
         self._is_timed = False
+        self._unanswered: set[bytes] = set()
         self._brought: set[bytes] = set()
         self._postponed: dict[bytes, float] = {}
         self._failures: dict[bytes, int] = {}
@@ -78,11 +86,10 @@ class SiblingRooms:
         """Return the devices of the account that are to be added to a room."""
         if room.record.phase is not Phase.JOINED or room.awaits_entry:
             return []
-        left = room.part(_LEFT) or b""
-        gone = {left[place : place + 32] for place in range(0, len(left), 32)}
+        not_added = _not_added(room)
         others = self._siblings.known.others().values()
-        paired = [each.device for each in others if each.is_paired and each.device not in gone]
-        return [device for device in paired if not room.roster.has(device)]
+        wanted = [each.device for each in others if each.is_paired and each.device not in not_added]
+        return [device for device in wanted if not room.roster.has(device)]
 
     def removed(self, room: LocalRoom) -> list[bytes]:
         """Return the devices in a room that the account has revoked."""
@@ -91,29 +98,56 @@ class SiblingRooms:
         return [device for device in self._siblings.known.revoked() if room.roster.has(device)]
 
     def note(self, room: LocalRoom, changes: Sequence[events.Event]) -> None:
-        """Note which devices of the account left a room, or were added there again; see to the others."""
-        own = self._account.verified.account
-        before = room.part(_LEFT) or b""
-        gone = {before[place : place + 32] for place in range(0, len(before), 32)}
-        seen = False
+        """Note which devices of the account came into a room or are there no longer; see to the others."""
+        own, named, is_changed = self._account.verified.account, set(), False
         for event in changes:
             match event:
-                case events.MemberLeft(person=who) if who.account == own:
-                    gone.add(who.device)
-                case events.MemberRemoved(person=who, by=by) if who.account == own != by.account:
-                    gone.add(who.device)
-                case events.MemberAdded(person=who) if who.account == own:
-                    gone.discard(who.device)
-                case events.MemberAdded() | events.MemberJoined() | events.MemberRemoved():
-                    pass
+                case (
+                    events.MemberAdded(person=who)
+                    | events.MemberJoined(person=who)
+                    | events.MemberLeft(person=who)
+                    | events.MemberRemoved(person=who)
+                ):
+                    is_changed = True
+                    if who.account == own:
+                        named.add(who.device)
                 case _:
                     continue
-            seen = True
-        after = b"".join(sorted(gone))
-        if after != before and room.record.phase is Phase.JOINED:
-            room.put_part(_LEFT, after or None)
-        if seen:
+        if is_changed:
+            self._note_there(room, named)
             self.check()
+
+    def _note_there(self, room: LocalRoom, named: Collection[bytes] = ()) -> None:
+        """Note the devices of the account that are in a room, and those `named`: not to be added again."""
+        before = _not_added(room)
+        there = {device for device in self._siblings.known.others() if room.roster.has(device)}
+        if not before.issuperset(there.union(named)) and room.record.phase is Phase.JOINED:
+            room.put_part(_NOT_ADDED, b"".join(sorted(before.union(there, named))))
+
+    # --- being brought in ---
+
+    def note_brought(self, room: LocalRoom) -> None:
+        """Answer an invitation by a device of the account once the relay was asked which devices it has."""
+        self._unanswered.add(room.id)
+        if self._siblings.is_asked:
+            self._answer_invitations()
+
+    def _answer_invitations(self) -> None:
+        """Accept the invitations by devices of the account; leave to the user those by devices it removed."""
+        others = self._siblings.known.others()
+        for room in list(self._sync.rooms.values()):
+            inviter = room.roster.inviting_member() if room.record.phase is Phase.INVITED else None
+            if inviter is not None and inviter.signature_key in others:
+                with self._siblings.known.store.transaction():
+                    room.accept()
+                    room.put_part(_NOT_ADDED, b"".join(sorted(others)))
+                self._brought.add(room.id)
+                if len(self._brought) == 1:
+                    self._sync.later(_GATHER_SECONDS, self._tell_brought)
+                self._sync.submit_noted(room)
+            elif inviter is not None and room.id in self._unanswered:
+                self._sync.emit(room.invitation())
+        self._unanswered.clear()
 
     # --- doing it ---
 
@@ -121,6 +155,8 @@ class SiblingRooms:
         """Begin anew in all rooms: there is another device, a removed one, or a new connection."""
         self._postponed.clear()
         self._failures.clear()
+        if self._siblings.is_asked:
+            self._answer_invitations()
         self.check()
 
     def check(self) -> None:
@@ -135,11 +171,7 @@ class SiblingRooms:
 
     def check_room(self, room: LocalRoom) -> None:
         """Do in the background what is to be done in one room, if anything is."""
-        if (
-            not self._running
-            and room.id not in self._postponed
-            and (self.missing(room) or self.removed(room))
-        ):
+        if room.id not in self._postponed and (self.missing(room) or self.removed(room)):
             self.check()
 
     async def _run(self) -> None:
@@ -165,19 +197,21 @@ class SiblingRooms:
     async def _settle(self, room_id: bytes) -> bool:
         """Do what is to be done in a room; return whether nothing is left to be done there.
 
-        The first time it is left to another device of the account that comes first. Raises
+        The first time it is left to another device of the account that comes first. A room that cannot be
+        changed now is left, so that it does not hold up the others; `check_room` comes back to it. Raises
         `RelayUnreachable`.
         """
         room = self._sync.rooms.get(room_id)
-        if room is None or not (self.missing(room) or self.removed(room)):
+        if room is None or not self._sync.is_online:
+            return True
+        self._note_there(room)
+        if not (self.missing(room) or self.removed(room)):
             return True
         loop = asyncio.get_running_loop()
         if loop.time() < self._postponed.get(room_id, 0.0):
             return False
-        await self._sync.wait_for(lambda: not self._sync.is_online or self._is_settled(room_id))
-        room = self._sync.rooms.get(room_id)
-        if room is None or not self._sync.is_online:
-            return True
+        if not (room.synced and (room.may_commit or room.too_old)):
+            return False
         if room_id not in self._postponed and self._rank(room):
             self._postponed[room_id] = loop.time() + _AGAIN_SECONDS
             return False
@@ -197,10 +231,6 @@ class SiblingRooms:
             self._postponed[room_id] = loop.time() + pause
         await asyncio.sleep(_PAUSE_SECONDS)
         return done
-
-    def _is_settled(self, room_id: bytes) -> bool:
-        room = self._sync.rooms.get(room_id)
-        return room is None or room.synced or room.record.phase is not Phase.JOINED
 
     def _rank(self, room: LocalRoom) -> int:
         """Return how many devices of this account come before this one in a room, of those that are there."""
@@ -250,12 +280,6 @@ class SiblingRooms:
 
     # --- telling ---
 
-    def note_brought(self, room: LocalRoom) -> None:
-        """Say soon in how many rooms this device is, as another one has brought it into `room`."""
-        self._brought.add(room.id)
-        if len(self._brought) == 1:
-            self._sync.later(_GATHER_SECONDS, self._tell_brought)
-
     def _tell_brought(self) -> None:
         count = sum(each.record.phase is Phase.JOINED for each in self._sync.rooms.values())
         text = f"your other device brought you in: you are in {_rooms(count)} now"
@@ -284,6 +308,11 @@ class SiblingRooms:
                 title = room.record.title
                 self._sync.emit(events.Notice(room.id, f"your devices in {title} are not up to date: {text}"))
                 return
+
+
+def _not_added(room: LocalRoom) -> set[bytes]:
+    stored = room.part(_NOT_ADDED) or b""
+    return {stored[place : place + 32] for place in range(0, len(stored), 32)}
 
 
 def _rooms(count: int) -> str:

@@ -79,6 +79,8 @@ class Siblings:
         self._said = said
         self.known = OwnDevices(store, account)
         self.online: set[bytes] = set()
+        self.is_asked = False
+        """Whether the relay was asked, on this connection, which devices the account has."""
 
     @property
     def own_device(self) -> bytes:
@@ -90,19 +92,25 @@ class Siblings:
     def connected(self) -> None:
         """Ask the relay for the devices, and tell them that this one is there.
 
-        Not so the only device: it learns of others when it pairs them, or when they speak.
+        Also when none is known: this profile may have been restored from a backup older than the others.
         """
-        known = self.known
-        has_others = bool(known.others() or known.revoked()) or not self._account.is_primary
-        if has_others and self._sync.transport.connection.has_devices:
+        if self._sync.transport.connection.has_devices:
             self._sync.spawn(self._greet)
+        else:
+            self.is_asked = True
 
     def disconnected(self) -> None:
         """Forget who is there."""
         self.online.clear()
+        self.is_asked = False
 
     async def _greet(self) -> None:
-        await self.refresh()
+        try:
+            await self.refresh()
+        except (RelayFault, RelayRefused) as error:
+            text = f"the relay does not say which devices you have: {error}"
+            self._sync.emit(events.Notice(b"", text))
+        self.is_asked = True
         self._changed()
         for device in self.known.others():
             await self.tell(device, self.status(asks=True))
