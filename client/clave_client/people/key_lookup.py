@@ -9,7 +9,14 @@ from __future__ import annotations
 from collections.abc import Callable, Collection
 from dataclasses import dataclass
 
-from clave_client.errors import PeerError, PeerLacksSuite, RelayFault, RelayRefused, UsageError
+from clave_client.errors import (
+    ClientError,
+    PeerError,
+    PeerLacksSuite,
+    RelayFault,
+    RelayRefused,
+    UsageError,
+)
 from clave_client.net.transport import RelayTransport
 from clave_client.people.lifetimes import Clocks, LifetimeFault, is_over, is_valid, lifetime_fault
 from clave_client.rooms.suites import suite_words
@@ -77,7 +84,8 @@ async def claim_invitee(
     """Claim key packages of the devices of `name` that are not in `members`; return None when all are.
 
     Devices that the account has revoked are left out: `remember` is given the account with those that the
-    relay shows, and returns all that are known.
+    relay shows, and returns all that are known. So are devices whose key packages cannot be used; when none
+    of the devices has another one, what is wrong with the first is raised.
 
     Raises what `look_up` does, what `check` raises about the account that the relay names, `PeerLacksSuite`
     when none of the devices has a key package of `suite`, and `PeerError`, or `UsageError` if this machine's
@@ -92,9 +100,11 @@ async def claim_invitee(
     absent = [device for device in devices if device.device not in (revoked | {*members})]
     if not absent:
         return None
-    adds, invalid = await _claim_valid(
+    adds, invalid, refused = await _claim_valid(
         transport, name, suite, account=found.account, wanted={each.device for each in absent}, clocks=clocks
     )
+    if refused is not None and not (adds or invalid):
+        raise refused
     if not adds and invalid:
         fault = next(iter(invalid.values()))
         kind = UsageError if fault.is_own else PeerError
@@ -104,7 +114,10 @@ async def claim_invitee(
             f"{name} cannot be invited yet: the relay has no key package of theirs for {suite.words};"
             " if they are new here try again in a moment, else ask them to update clave"
         )
-    lacks = f"it lacks {suite.words}; update clave there and invite {name} again"
+    if refused is None:
+        lacks = f"it lacks {suite.words}; update clave there and invite {name} again"
+    else:
+        lacks = str(refused)
     left_out = [
         (each, invalid[each.device].text if each.device in invalid else lacks)
         for each in absent
@@ -140,19 +153,30 @@ async def claim_own(
     account: VerifiedIdentity,
     clocks: Clocks,
 ) -> list[Add]:
-    """Claim a key package of each of these devices of the own account, where there is a valid one."""
+    """Claim a key package of each of these devices of the own account, where there is a valid one.
+
+    One that fails does not keep the others out; if none has one, the first failure is raised.
+    """
     adds: list[Add] = []
+    failure: ClientError | None = None
     for device in devices:
-        valid, _ = await _claim_valid(
-            transport,
-            account.name,
-            suite,
-            account=account.account,
-            wanted={device},
-            clocks=clocks,
-            only=device,
-        )
+        try:
+            valid, _, refused = await _claim_valid(
+                transport,
+                account.name,
+                suite,
+                account=account.account,
+                wanted={device},
+                clocks=clocks,
+                only=device,
+            )
+        except (RelayFault, RelayRefused) as error:
+            failure = failure or error
+            continue
         adds += valid.values()
+        failure = failure or refused
+    if failure is not None and not adds:
+        raise failure
     return adds
 
 
@@ -165,25 +189,26 @@ async def _claim_valid(
     wanted: Collection[bytes],
     clocks: Clocks,
     only: bytes = b"",
-) -> tuple[dict[bytes, Add], dict[bytes, LifetimeFault]]:
+) -> tuple[dict[bytes, Add], dict[bytes, LifetimeFault], ClientError | None]:
     """Claim until each of the `wanted` devices has a valid key package or can have none.
 
-    Returns the valid ones by device, and of the other devices that have any why theirs are not. The relay
+    Returns the valid ones by device, of the other devices that have any why theirs are not, and what is wrong
+    with the first one that cannot be used, of which it is not known whose it is. The relay
     deletes an expired one as it hands it out, and next time hands out another one or the last resort; if
     that has expired too, it comes again. While only this machine's clock says that one is expired, no more
     are used up.
     """
     valid: dict[bytes, Add] = {}
     refused: dict[bytes, Add] = {}
+    failure: ClientError | None = None
     for _ in range(MAX_KEY_PACKAGES + 1):
         is_done = True
-        for device, add in await _claim(transport, name, suite, only):
-            other = _identity(name, add).account
-            if other != account:
-                raise RelayFault(
-                    f"the relay names one account for {name}, {fingerprint(account)},"
-                    f" and hands over keys of another, {fingerprint(other)}; nothing was done"
-                )
+        for package in await _claim(transport, name, suite, only):
+            try:
+                device, add = _decode(package, name, suite, account)
+            except (PeerError, RelayFault) as error:
+                failure = failure or error
+                continue
             if device not in wanted or device in valid:
                 continue
             if is_valid(add.key_package, clocks.own):
@@ -194,13 +219,12 @@ async def _claim_valid(
                 is_done &= not is_over(add.key_package, min(clocks.own, clocks.relays))
         if is_done:
             break
-    return valid, {device: lifetime_fault(add.key_package, clocks) for device, add in refused.items()}
+    faults = {device: lifetime_fault(add.key_package, clocks) for device, add in refused.items()}
+    return valid, faults, failure
 
 
-async def _claim(
-    transport: RelayTransport, name: str, suite: CipherSuite, only: bytes = b""
-) -> list[tuple[bytes, Add]]:
-    """Claim key packages of a suite, of all devices or of one; return them by device."""
+async def _claim(transport: RelayTransport, name: str, suite: CipherSuite, only: bytes = b"") -> list[bytes]:
+    """Claim key packages of a suite, of all devices or of one."""
     try:
         answer = await transport.request(lambda request: ClaimKeyPackages(request, name, suite.id, only))
     except RelayRefused as error:
@@ -209,19 +233,27 @@ async def _claim(
         raise
     if not isinstance(answer, KeyPackages) or not answer.packages:
         raise RelayFault("the relay answered something else than was asked")
-    adds = []
-    for package in answer.packages:
-        try:
-            add = Add(decode_key_package(package))
-        except CryptoError as error:
-            raise PeerError(f"the key package of {name} is refused: {sanitize(str(error))}") from None
-        if add.key_package.cipher_suite != suite.id:
-            raise RelayFault(
-                f"the relay handed over a key package of {suite_words(add.key_package.cipher_suite)}"
-                f" for {name} when asked for {suite.words}"
-            )
-        adds.append((_identity(name, add).device, add))
-    return adds
+    return answer.packages
+
+
+def _decode(package: bytes, name: str, suite: CipherSuite, account: bytes) -> tuple[bytes, Add]:
+    """Return whose key package of an account it is, with the proposal. Raises `PeerError`, `RelayFault`."""
+    try:
+        add = Add(decode_key_package(package))
+    except CryptoError as error:
+        raise PeerError(f"the key package of {name} is refused: {sanitize(str(error))}") from None
+    if add.key_package.cipher_suite != suite.id:
+        raise RelayFault(
+            f"the relay handed over a key package of {suite_words(add.key_package.cipher_suite)}"
+            f" for {name} when asked for {suite.words}"
+        )
+    found = _identity(name, add)
+    if found.account != account:
+        raise RelayFault(
+            f"the relay names one account for {name}, {fingerprint(account)},"
+            f" and hands over keys of another, {fingerprint(found.account)}; nothing was done"
+        )
+    return found.device, add
 
 
 def _identity(name: str, add: Add) -> VerifiedIdentity:

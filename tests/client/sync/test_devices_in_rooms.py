@@ -7,16 +7,22 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 
 from clave_client import events
 from clave_client.client import Client
+from clave_client.errors import PeerError
+from clave_client.formats.sibling_message import Status, open_message, sign_message
 from clave_client.rooms.local_room import LocalRoom
+from clave_client.store.own_devices import OwnDevice
 from clave_client.store.profile import Profile
 from clave_client.sync import sibling_rooms
 from clave_client.testing import MemoryRelay
 from clave_client.testing.refusals import Refusal
+from clave_client.ui.device_text import device_lines
 from clave_client.values import Phase
+from clave_crypto.identity import DeviceKey
 from clave_crypto.mls import Proposal, Remove
 from clave_wire.messages import Code
 from devicekit import add_device, device_at, devices_in, is_here, room_of, sees
@@ -255,3 +261,63 @@ async def test_an_invitation_by_an_unknown_device_of_the_account_is_asked_about(
             monkeypatch.undo()
             red.sync.devices.rooms.begin()
             await sees(red, is_in(red, room))
+
+
+# --- key packages that cannot be used ---
+
+
+def spoil_packages(relay: MemoryRelay, device: bytes) -> None:
+    """Have a device publish key packages that are none."""
+    held = relay.directory.devices[device]
+    for suite in {*held.packages, *held.last_resorts}:
+        held.packages[suite] = []
+        held.last_resorts[suite] = b"junk"
+
+
+async def test_a_device_that_publishes_junk_keeps_only_itself_out(tmp_path: Path) -> None:
+    async with MemoryRelay() as relay, relay.client("red") as red, relay.client("blue") as blue:
+        await add_device(relay, red, tmp_path / "1", "laptop")
+        await add_device(relay, red, tmp_path / "2", "phone")
+        spoil_packages(relay, key_of(red, "laptop"))
+        told = red.stream(events.Notice)
+        own = (await red.create_room("of red")).id
+        await sees(red, lambda: devices_in(red, own) == {"red/main", "red/phone"})
+        red.sync.devices.rooms.begin()  # as it is tried again, with the one that is left
+        refused = "the key package of red is refused"
+        while refused not in (await anext(told)).text:
+            pass
+        theirs = (await blue.create_room("of blue")).id
+        told = blue.stream(events.Notice, theirs)
+        await blue.invite(theirs, "red")
+        assert devices_in(blue, theirs) == {"red/main", "red/phone", "blue/main"}
+        assert (await anext(told)).text.startswith(f"red's device laptop stays out: {refused}")
+        for device in (red.sync.own_device, key_of(red, "phone")):
+            spoil_packages(relay, device)
+        third = (await blue.create_room("third")).id
+        with pytest.raises(PeerError, match=refused):
+            await blue.invite(third, "red")
+
+
+# --- what a device says of itself ---
+
+
+@pytest.mark.parametrize(("since", "at"), [(-1, 1), (2**33, 1), (10**18, 1), (1, 1000 * 2**33)])
+def test_a_time_that_cannot_be_is_not_taken_from_another_device(since: int, at: int) -> None:
+    sender, receiver = DeviceKey.generate(), DeviceKey.generate().public
+    data = sign_message(Status(False, since, False, []), sender, receiver, at)
+    with pytest.raises(PeerError):
+        open_message(data, sender.public, receiver)
+
+
+async def test_a_stored_time_that_cannot_be_is_not_shown(tmp_path: Path) -> None:
+    async with MemoryRelay() as relay, relay.client("red") as red:
+        await add_device(relay, red, tmp_path, "laptop")
+        known = red.sync.devices.known
+        key = key_of(red, "laptop")
+        device = OwnDevice(key, known.others()[key].identity)
+        msgspec.structs.force_setattr(device, "since", 10**18)
+        known.put(device)
+        known.note_since(10**18)
+        lines = device_lines(await red.devices())
+        assert [line.split()[0] for line in lines] == ["main", "laptop"]
+        assert "since" not in "".join(lines)
