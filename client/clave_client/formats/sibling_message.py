@@ -29,6 +29,8 @@ __all__ = [
 _LABEL: Final = b"clave 1 to a device of the same account\0"
 _MOST_REVOCATIONS: Final = 40
 
+Seconds = Annotated[int, msgspec.Meta(ge=0, lt=2**33)]
+Milliseconds = Annotated[int, msgspec.Meta(ge=0, lt=1000 * 2**33)]
 Handover = Annotated[bytes, msgspec.Meta(min_length=16, max_length=16)]
 
 
@@ -44,7 +46,7 @@ class Status(_SiblingMessage, frozen=True, tag=1):
     """
 
     is_primary: bool
-    since: int
+    since: Seconds
     asks: bool
     revoked: Annotated[list[tuple[Device, Signature]], msgspec.Meta(max_length=_MOST_REVOCATIONS)]
 
@@ -83,7 +85,7 @@ SiblingMessage = Status | KeyOffer | KeyRequest | SealedKey | KeyStored
 class _Signed(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=True):
     """An encoded message with the time it was made (ms since 1970) and its sender's signature."""
 
-    at: int
+    at: Milliseconds
     message: bytes
     signature: Signature
 
