@@ -121,7 +121,8 @@ class SiblingRooms:
         """Note the devices of the account that are in a room, and those `named`: not to be added again."""
         before = _not_added(room)
         there = {device for device in self._siblings.known.others() if room.roster.has(device)}
-        if not before.issuperset(there.union(named)) and room.record.phase is Phase.JOINED:
+        is_member = room.record.phase in (Phase.JOINED, Phase.INVITED)
+        if is_member and not before.issuperset(there.union(named)):
             room.put_part(_NOT_ADDED, b"".join(sorted(before.union(there, named))))
 
     # --- being brought in ---
