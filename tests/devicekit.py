@@ -55,9 +55,9 @@ async def add_device(relay: MemoryRelay, primary: Client, home: Path, name: str)
     async with asyncio.timeout(SECONDS):
         info = await primary.open_pairing()
         newcomer = Newcomer(relay, home, info.code, name)
-        offer: DeviceOffer = await primary.pairing_offer()
+        offer: DeviceOffer = await primary.pairing_offer(info.pairing)
         assert (offer.name, offer.words) == (name, await newcomer.shown())
-        added = await primary.finish_pairing(same=True)
+        added = await primary.finish_pairing(info.pairing, same=True)
         assert (await newcomer.task).name == primary.name
     assert added is not None
     return added

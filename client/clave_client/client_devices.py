@@ -74,36 +74,45 @@ class ClientDevices(ClientLinks):
         """
         await self.sync.connection.wait_settled()
         pairing = await self.sync.devices.open_pairing()
-        return PairingInfo(pairing.code.text, pairing.seconds_left)
+        return PairingInfo(pairing.id, pairing.code.text, pairing.seconds_left)
 
-    async def pairing_offer(self) -> DeviceOffer:
-        """Wait for the new device; return its name and the words that it has to show, too."""
-        offer: PairingOffer = await self._pairing().offer()
-        return DeviceOffer(offer.device_name, offer.words)
+    async def pairing_offer(self, pairing: str) -> DeviceOffer:
+        """Wait for the new device; return its name and the words that it has to show, too.
 
-    async def finish_pairing(self, *, same: bool) -> DeviceInfo | None:
+        `pairing` is what `open_pairing` has returned, as for the methods below: each raises `UsageError` if
+        another code was made meanwhile.
+        """
+        offer: PairingOffer = await self._pairing(pairing).offer()
+        return DeviceOffer(pairing, offer.device_name, offer.words)
+
+    async def finish_pairing(self, pairing: str, *, same: bool) -> DeviceInfo | None:
         """Add the new device if its user sees the `same` words, else end the pairing and return None.
 
         It is added to all rooms in the background then.
         """
-        pairing = self._pairing()
+        current = self._pairing(pairing)
         if not same:
-            await pairing.stop("the words are not the same, or nobody said so")
+            await current.stop("the words are not the same, or nobody said so")
             return None
-        device = await pairing.certify()
+        device = await current.certify()
         self.sync.devices.rooms.begin()
         return self._device_info(device)
 
-    async def stop_pairing(self) -> None:
-        """End a pairing that is not finished, if there is one."""
-        if self.sync.devices.pairing is not None:
-            await self.sync.devices.pairing.stop("it was interrupted")
+    async def stop_pairing(self, pairing: str) -> None:
+        """End a pairing; does nothing if it is over."""
+        if pairing not in self.sync.devices.former_pairings:
+            await self._pairing(pairing).stop("it was interrupted")
 
-    def _pairing(self) -> Pairing:
-        pairing = self.sync.devices.pairing
-        if pairing is None:
+    def _pairing(self, pairing: str) -> Pairing:
+        """Return the current pairing. Raises `UsageError` if `pairing` is another one."""
+        current = self.sync.devices.pairing
+        if current is None:
             raise UsageError("no device is being added; begin with: clave device add")
-        return pairing
+        if current.id != pairing:
+            raise UsageError(
+                "that pairing is over: another code was made, and nothing was changed by this one"
+            )
+        return current
 
     # --- in the rooms ---
 

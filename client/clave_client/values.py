@@ -187,8 +187,12 @@ class DeviceInfo(msgspec.Struct, frozen=True):
 
 
 class PairingInfo(msgspec.Struct, frozen=True):
-    """A code by which a new device is added within `seconds`; whoever has it can come in its place."""
+    """A code by which a new device is added within `seconds`; whoever has it can come in its place.
 
+    `pairing` names this attempt in what follows.
+    """
+
+    pairing: str
     code: str
     seconds: int
 
@@ -197,8 +201,9 @@ class PairingInfo(msgspec.Struct, frozen=True):
 
 
 class DeviceOffer(msgspec.Struct, frozen=True):
-    """A new device that asks to be added, and the words that both have to show."""
+    """A new device that asks to be added in a `pairing`, and the words that both have to show."""
 
+    pairing: str
     name: str
     words: tuple[str, ...]
 

@@ -85,6 +85,7 @@ MAY_SHOW = {
     *("Departures.uses", "_SealedKey.kem_output", "_SealedKey.ciphertext", "LinkInfo.id", "LinkInfo.by"),
     *("_Offer.keys", "_Offer.group_info", "FoundOffer.sealed", "FoundOffer.group_info"),
     *("RoomInfo.code", "AuditFinding.check", "PairingOffer.words", "DeviceOffer.words"),
+    *("DeviceOffer.pairing",),
     *("_Words.noun", "_Words.purpose", "_Words.remedy", "_Words.command"),
 }
 """Fields of bytes or text that are public, encrypted, or known to the relay; any other is to be hidden."""

@@ -78,6 +78,7 @@ async def paired(home: Path, other: Path, name: str) -> str:
             joining.press(code + "\r")
             shown = await found(joining, r'"words": \[(.*?)\]')
             assert await found(adding, r'"words": \[(.*?)\]') == shown
+            await adding.shows("do both devices show these words? [yes/no]")
             adding.press("y\r")
             assert await found(joining, r'"device": "(\w+)"') == name
             assert await joining.ended() == 0

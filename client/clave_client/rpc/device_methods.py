@@ -39,10 +39,15 @@ class OpenPairing(Method[PairingInfo], frozen=True, kw_only=True):
 
 
 class GetPairingOffer(Method[DeviceOffer], frozen=True, kw_only=True):
-    """Wait until the new device is there; return its name, and the words that it has to show, too."""
+    """Wait until the new device is there; return its name, and the words that it has to show, too.
+
+    `pairing` is what `device.add` has returned. It is refused once another code was made, here and below.
+    """
 
     NAME = "device.offer"
     RESULT = DeviceOffer
+
+    pairing: str
 
 
 class FinishPairing(Method[DeviceInfo | None], frozen=True, kw_only=True):
@@ -51,13 +56,16 @@ class FinishPairing(Method[DeviceInfo | None], frozen=True, kw_only=True):
     NAME = "device.finish"
     RESULT = DeviceInfo | None
 
+    pairing: str
     same: bool
 
 
 class StopPairing(Method[None], frozen=True, kw_only=True):
-    """End a pairing that is not finished, if there is one."""
+    """End a pairing; does nothing if it is over."""
 
     NAME = "device.stop"
+
+    pairing: str
 
 
 class WaitDevices(Method[int], frozen=True, kw_only=True):

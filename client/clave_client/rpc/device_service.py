@@ -23,9 +23,9 @@ class DeviceService(MessageService):
         waits: dict[type, Callable[[Any], Awaitable[Any]]] = {
             m.ListDevices: lambda _: client.devices(),
             m.OpenPairing: lambda _: client.open_pairing(),
-            m.GetPairingOffer: lambda _: client.pairing_offer(),
-            m.FinishPairing: lambda r: client.finish_pairing(same=r.same),
-            m.StopPairing: lambda _: client.stop_pairing(),
+            m.GetPairingOffer: lambda r: client.pairing_offer(r.pairing),
+            m.FinishPairing: lambda r: client.finish_pairing(r.pairing, same=r.same),
+            m.StopPairing: lambda r: client.stop_pairing(r.pairing),
             m.WaitDevices: self._wait_devices,
         }
         self._waits |= waits

@@ -5,6 +5,7 @@ Puts together what the modules beside it do.
 
 from __future__ import annotations
 
+import asyncio
 from typing import Protocol
 
 from clave_client import events
@@ -49,6 +50,9 @@ class DevicesInUse:
         self.handovers = Handovers(sync, account, self.siblings)
         self.rooms = SiblingRooms(sync, account, self.siblings)
         self.pairing: Pairing | None = None
+        self.former_pairings: set[str] = set()
+        """The ids of those that the current one has replaced."""
+        self._opening = asyncio.Lock()
 
     # --- as part of the connection's handler ---
 
@@ -89,13 +93,15 @@ class DevicesInUse:
     async def open_pairing(self) -> Pairing:
         """Have a new device come, by a code; in place of an earlier one. Raises `ClientError`."""
         self.check_primary("adds devices")
-        if self.pairing is not None:
-            await self.pairing.stop("another code was made")
-        connection = self._sync.connection
-        code = PairingCode.make(connection.address, connection.trust.link_pin, self._account.verified.account)
-        pairing = Pairing(self._sync, self._account, self.known, code, self.settle)
-        self.pairing = pairing
-        await pairing.open()
+        async with self._opening:  # the relay has one pairing of a device at a time
+            if self.pairing is not None:
+                await self.pairing.stop("another code was made")
+                self.former_pairings.add(self.pairing.id)
+            address, pin = self._sync.connection.address, self._sync.connection.trust.link_pin
+            code = PairingCode.make(address, pin, self._account.verified.account)
+            pairing = Pairing(self._sync, self._account, self.known, code, self.settle)
+            self.pairing = pairing
+            await pairing.open()
         return pairing
 
     async def _settle_interrupted(self) -> None:

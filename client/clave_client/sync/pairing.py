@@ -15,7 +15,6 @@ from typing import Final, NamedTuple, TypeVar
 
 import msgspec
 
-from clave_client import events
 from clave_client.errors import ClientError, PeerError, RelayFault, RelayUnreachable, UsageError
 from clave_client.formats.pairing import (
     Certificate,
@@ -80,6 +79,7 @@ class Pairing:
         settle: Callable[[], Awaitable[None]],
     ) -> None:
         loop = asyncio.get_running_loop()
+        self.id = os.urandom(16).hex()
         self.code = code
         self.deadline = loop.time() + PAIRING_SECONDS
         self._sync = sync
@@ -197,7 +197,6 @@ class Pairing:
                 words = PairingTranscript(self.code.account, own, self._value, message).words()
                 if not self._offer.done():
                     self._offer.set_result(PairingOffer(message.device_name, words))
-                    self._sync.emit(events.Notice(b"", _question(message.device_name, words)))
             case Finished() if self._step is _Step.FINISHED:
                 if not self._finished.done():
                     self._finished.set_result(None)
@@ -233,7 +232,9 @@ class Pairing:
             return  # who would be told is not there
 
     async def _end(self) -> None:
-        """Have the relay let nobody in by the code any more."""
+        """Have the relay let nobody in by the code any more; not again, as another code may be open then."""
+        if self.is_over:
+            return
         self._step = _Step.OVER
         try:
             if self._transport.is_up:
@@ -262,8 +263,3 @@ class Pairing:
             await self._end()
         self._step = _Step.OVER
         raise error
-
-
-def _question(name: str, words: tuple[str, ...]) -> str:
-    shown = " ".join(words)
-    return f"{name} asks to be your device: if it shows {shown}, say /device yes, else /device no"

@@ -92,6 +92,8 @@ class Conversation(ConversationScreen):
         self.found: list[FoundMessage] = []
         self.find_more: m.Search | None = None
         self.draft: DraftLine = NoDraft()
+        self.offer: asyncio.Task[str] | None = None
+        """Shows the words of the new device that this window's code was made for; returns the pairing."""
         self._changed: Callable[[], None] = lambda: None
         self._alert: Callable[[events.Message, str], None] = lambda *_: None
         self._shown: dict[bytes, set[int]] = {}
@@ -451,6 +453,8 @@ class Conversation(ConversationScreen):
     async def finish(self) -> None:
         """Wait up to 5 s for unsent messages to reach the relay; show if some did not."""
         self._presence.stop()
+        if self.offer is not None:
+            self.offer.cancel()
         with contextlib.suppress(UsageError, StoreDamaged):
             await self._keep_draft(self.draft.text())
         wait = 0.0 if self._online is False else FLUSH_SECONDS

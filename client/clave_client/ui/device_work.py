@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import sys
+import termios
 
 import click
 import msgspec
 
+from clave_client.errors import ClientError
 from clave_client.formats.json_values import dump
 from clave_client.rpc import methods as m
 from clave_client.rpc.session import Session
@@ -47,16 +50,17 @@ async def add_device(session: Session, *, qr: bool, as_json: bool) -> int:
                 print_out(row)
             print_out(line)
             print_warning(last)
-        offer = await session.ask(m.GetPairingOffer())
+        offer = await session.ask(m.GetPairingOffer(pairing=info.pairing))
         if as_json:
             print_out(line_json(name=offer.name, words=list(offer.words)))
         else:
             for row in offer_lines(offer):
                 print_warning(row)
         same = await _confirmed("do both devices show these words?")
-        added = await session.ask(m.FinishPairing(same=same))
+        added = await session.ask(m.FinishPairing(pairing=info.pairing, same=same))
     except BaseException:
-        await asyncio.shield(session.ask(m.StopPairing()))
+        with contextlib.suppress(ClientError):  # the first error says more
+            await asyncio.shield(session.ask(m.StopPairing(pairing=info.pairing)))
         raise
     if added is None:
         print_warning("nothing was added; somebody may have seen the code: make a new one where nobody looks")
@@ -99,7 +103,12 @@ async def _wait(session: Session, what: str) -> None:
 
 
 async def _confirmed(question: str) -> bool:
-    """Ask, while the connection goes on, until somebody says yes or no; the end of the input is a no."""
+    """Ask, while the connection goes on, until somebody says yes or no; the end of the input is a no.
+
+    What was typed at a terminal before it asks is no answer.
+    """
+    with contextlib.suppress(OSError, ValueError, AttributeError, termios.error):  # no terminal
+        termios.tcflush(sys.stdin.fileno(), termios.TCIFLUSH)
     while True:
         click.echo(f"{question} [yes/no] ", nl=False, err=True)
         await _readable()

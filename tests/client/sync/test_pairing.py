@@ -28,6 +28,7 @@ from clave_client.store.profile import Profile
 from clave_client.sync import pairing
 from clave_client.testing import MemoryRelay
 from clave_client.testing.memory_directory import Device
+from clave_client.values import PairingInfo
 from clave_crypto.identity import AccountKey, DeviceKey
 from clave_wire import messages as m
 from devicekit import SECONDS, Newcomer, add_device, device_at, sees
@@ -68,46 +69,49 @@ async def ends(newcomer: Newcomer, words: str) -> None:
             await newcomer.task
 
 
-async def refuse(red: Client, newcomer: Newcomer, home: Path, relay: MemoryRelay) -> None:
+async def refuse(red: Client, info: PairingInfo, newcomer: Newcomer, home: Path, relay: MemoryRelay) -> None:
     """Have the user say that the words differ, and check that nothing is left."""
-    assert await red.finish_pairing(same=False) is None
+    assert await red.finish_pairing(info.pairing, same=False) is None
     await ends(newcomer, "the other device stopped: the words are not the same")
     check_nothing_is_left(relay, red, home)
 
 
 async def test_if_the_words_differ_nothing_is_left(tmp_path: Path) -> None:
     async with MemoryRelay() as relay, relay.client("red") as red:
-        code = (await red.open_pairing()).code
+        info = await red.open_pairing()
+        code = info.code
         newcomer = Newcomer(relay, tmp_path, code, "laptop")
-        await red.pairing_offer()
-        await refuse(red, newcomer, tmp_path, relay)
+        await red.pairing_offer(info.pairing)
+        await refuse(red, info, newcomer, tmp_path, relay)
         with pytest.raises(UsageError, match="no device waits to be paired by this code"):
             await Newcomer(relay, tmp_path, code, "laptop").task
 
 
 async def test_who_photographed_the_code_and_comes_first_shows_other_words(tmp_path: Path) -> None:
     async with MemoryRelay() as relay, relay.client("red") as red:
-        code = (await red.open_pairing()).code
+        info = await red.open_pairing()
+        code = info.code
         thief = Newcomer(relay, tmp_path / "thief", code, "laptop")
-        offer = await red.pairing_offer()
+        offer = await red.pairing_offer(info.pairing)
         mine = Newcomer(relay, tmp_path, code, "laptop")
         await ends(mine, "another device uses this code already; make a new one")
         assert mine.words == ()
         assert await thief.shown() == offer.words
-        await refuse(red, thief, tmp_path / "thief", relay)
+        await refuse(red, info, thief, tmp_path / "thief", relay)
 
 
 async def test_who_comes_again_with_the_code_ends_the_pairing(tmp_path: Path) -> None:
     async with MemoryRelay() as relay, relay.client("red") as red:
-        code = (await red.open_pairing()).code
+        info = await red.open_pairing()
+        code = info.code
         mine = Newcomer(relay, tmp_path, code, "laptop")
-        await red.pairing_offer()
+        await red.pairing_offer(info.pairing)
         relay.sessions[PairingCode.parse(code).secret.login.public].abort()
         await ends(mine, "the connection to the relay was lost")
         again = Newcomer(relay, tmp_path, code, "laptop")
         await ends(again, "another device came with the same code")
         with pytest.raises(PeerError, match="another device came with the same code: somebody has seen it"):
-            await red.finish_pairing(same=True)
+            await red.finish_pairing(info.pairing, same=True)
         check_nothing_is_left(relay, red, tmp_path)
 
 
@@ -120,12 +124,13 @@ async def test_a_relay_with_the_code_that_swaps_the_key_cannot_show_the_same_wor
         return Request(other, message.device_name, message.value) if isinstance(message, Request) else message
 
     async with MemoryRelay() as relay, relay.client("red") as red:
-        code = (await red.open_pairing()).code
+        info = await red.open_pairing()
+        code = info.code
         intercept(relay, monkeypatch, code, by_first=False, change=swap)
         newcomer = Newcomer(relay, tmp_path, code, "laptop")
-        offer = await red.pairing_offer()
+        offer = await red.pairing_offer(info.pairing)
         assert offer.words != await newcomer.shown()
-        await refuse(red, newcomer, tmp_path, relay)
+        await refuse(red, info, newcomer, tmp_path, relay)
 
 
 async def test_the_first_device_cannot_be_made_to_show_words_that_were_chosen(
@@ -135,13 +140,14 @@ async def test_the_first_device_cannot_be_made_to_show_words_that_were_chosen(
         return Reveal(bytes(32)) if isinstance(message, Reveal) else message
 
     async with MemoryRelay() as relay, relay.client("red") as red:
-        code = (await red.open_pairing()).code
+        info = await red.open_pairing()
+        code = info.code
         intercept(relay, monkeypatch, code, by_first=True, change=reveal_another)
         newcomer = Newcomer(relay, tmp_path, code, "laptop")
         await ends(newcomer, "somebody stands between the two devices")
         assert newcomer.words == ()
         with pytest.raises(PeerError, match="the new device stopped: somebody stands between"):
-            await red.finish_pairing(same=True)
+            await red.finish_pairing(info.pairing, same=True)
         check_nothing_is_left(relay, red, tmp_path)
 
 
@@ -166,7 +172,8 @@ async def test_a_relay_without_the_code_gets_nothing_through(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, *, by_first: bool
 ) -> None:
     async with MemoryRelay() as relay, relay.client("red") as red:
-        code = (await red.open_pairing()).code
+        info = await red.open_pairing()
+        code = info.code
         login, honest = PairingCode.parse(code).secret.login.public, relay.devices.pass_on
 
         def damage(device: Device, request: m.PassOn) -> None:
@@ -178,10 +185,10 @@ async def test_a_relay_without_the_code_gets_nothing_through(
         newcomer = Newcomer(relay, tmp_path, code, "laptop")
         await ends(newcomer, "was not sealed by the device with this code")
         if by_first:
-            await red.stop_pairing()
+            await red.stop_pairing(info.pairing)
         else:
             with pytest.raises(PeerError, match="was not sealed by the device with this code"):
-                await red.pairing_offer()
+                await red.pairing_offer(info.pairing)
         check_nothing_is_left(relay, red, tmp_path)
 
 
@@ -189,7 +196,8 @@ async def test_what_one_side_said_is_not_taken_for_the_others(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     async with MemoryRelay() as relay, relay.client("red") as red:
-        code = (await red.open_pairing()).code
+        info = await red.open_pairing()
+        code = info.code
         secret = PairingCode.parse(code).secret
         sealed = secret.seal(Finished(), by_first=True)
         with pytest.raises(PeerError):
@@ -202,7 +210,8 @@ async def test_a_certificate_of_something_else_is_refused(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, what: str
 ) -> None:
     async with MemoryRelay() as relay, relay.client("red") as red:
-        code = (await red.open_pairing()).code
+        info = await red.open_pairing()
+        code = info.code
         key = red.sync.account.account_key()
 
         def certify(message: PairingMessage) -> PairingMessage:
@@ -217,9 +226,9 @@ async def test_a_certificate_of_something_else_is_refused(
 
         intercept(relay, monkeypatch, code, by_first=True, change=certify)
         newcomer = Newcomer(relay, tmp_path, code, "laptop")
-        await red.pairing_offer()
+        await red.pairing_offer(info.pairing)
         with pytest.raises(UsageError, match="the pairing did not finish, and nothing was changed"):
-            await red.finish_pairing(same=True)
+            await red.finish_pairing(info.pairing, same=True)
         await ends(newcomer, "the other device (sent what is no certificate|certified something else)")
         check_nothing_is_left(relay, red, tmp_path)
         assert len(relay.directory.revoked) == 1, "the certificate that was made is revoked"
@@ -231,10 +240,11 @@ async def test_names_that_a_device_cannot_have_are_refused_on_both_screens(tmp_p
             ("Main", "you have a device called Main already"),
             (" laptop", "no blank at either end"),
         ):
-            code = (await red.open_pairing()).code
+            info = await red.open_pairing()
+            code = info.code
             newcomer = Newcomer(relay, tmp_path, code, name)
             with pytest.raises(UsageError, match=words):
-                await red.pairing_offer()
+                await red.pairing_offer(info.pairing)
             await ends(newcomer, f"the other device stopped: .*{words}")
             check_nothing_is_left(relay, red, tmp_path)
         for name in ("", "x" * 65, "a\nb", "\x1b[31m"):
@@ -245,11 +255,12 @@ async def test_names_that_a_device_cannot_have_are_refused_on_both_screens(tmp_p
 async def test_a_profile_that_is_here_already_is_not_touched(tmp_path: Path) -> None:
     async with MemoryRelay() as relay, relay.client("red") as red:
         await add_device(relay, red, tmp_path, "laptop")
-        code = (await red.open_pairing()).code
+        info = await red.open_pairing()
+        code = info.code
         newcomer = Newcomer(relay, tmp_path, code, "phone")
         await ends(newcomer, "there is a profile red here already; choose another --home")
         with pytest.raises(PeerError, match="the new device stopped: there is a profile red here already"):
-            await red.pairing_offer()
+            await red.pairing_offer(info.pairing)
         async with device_at(relay, tmp_path, "red") as laptop:
             assert laptop.sync.account.verified.device_name == "laptop"
 
@@ -257,24 +268,26 @@ async def test_a_profile_that_is_here_already_is_not_touched(tmp_path: Path) -> 
 async def test_a_code_is_over_after_five_minutes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(pairing, "PAIRING_SECONDS", 0.3)
     async with MemoryRelay() as relay, relay.client("red") as red:
-        await red.open_pairing()
+        info = await red.open_pairing()
         with pytest.raises(UsageError, match="the code was not used within 5 minutes"):
-            await red.pairing_offer()
+            await red.pairing_offer(info.pairing)
         check_nothing_is_left(relay, red, tmp_path)
-        code = (await red.open_pairing()).code
+        info = await red.open_pairing()
+        code = info.code
         newcomer = Newcomer(relay, tmp_path, code, "laptop")
-        await red.pairing_offer()
+        await red.pairing_offer(info.pairing)
         await newcomer.shown()
         await asyncio.sleep(0.3)
         with pytest.raises(UsageError, match="the code was not used within 5 minutes"):
-            await red.finish_pairing(same=True)
+            await red.finish_pairing(info.pairing, same=True)
         await ends(newcomer, "the other device")
         check_nothing_is_left(relay, red, tmp_path)
 
 
 async def test_the_new_device_is_interrupted(tmp_path: Path) -> None:
     async with MemoryRelay() as relay, relay.client("red") as red:
-        code = (await red.open_pairing()).code
+        info = await red.open_pairing()
+        code = info.code
         newcomer = Newcomer(relay, tmp_path, code, "laptop")
         await newcomer.shown()
         newcomer.task.cancel()
@@ -286,25 +299,27 @@ async def test_the_new_device_is_interrupted(tmp_path: Path) -> None:
 
 async def test_the_first_device_is_interrupted_or_makes_another_code(tmp_path: Path) -> None:
     async with MemoryRelay() as relay, relay.client("red") as red:
-        code = (await red.open_pairing()).code
+        info = await red.open_pairing()
+        code = info.code
         newcomer = Newcomer(relay, tmp_path, code, "laptop")
         await newcomer.shown()
-        await red.open_pairing()
+        other = await red.open_pairing()
         await ends(newcomer, "the other device stopped: another code was made")
-        await red.stop_pairing()
+        await red.stop_pairing(other.pairing)
         check_nothing_is_left(relay, red, tmp_path)
-        await red.stop_pairing()
+        await red.stop_pairing(other.pairing)
 
 
 async def test_the_relay_goes_away(tmp_path: Path) -> None:
     async with MemoryRelay() as relay, relay.client("red") as red:
-        code = (await red.open_pairing()).code
+        info = await red.open_pairing()
+        code = info.code
         newcomer = Newcomer(relay, tmp_path, code, "laptop")
         await newcomer.shown()
         relay.disconnect_all()
         await ends(newcomer, "the connection to the relay was lost")
         with pytest.raises(ClientError, match="the connection was lost, and nothing was changed"):
-            await red.finish_pairing(same=True)
+            await red.finish_pairing(info.pairing, same=True)
         assert not red.sync.devices.known.others()
         assert not any((tmp_path / "profiles").glob("*"))
 
@@ -325,7 +340,8 @@ async def test_the_new_device_dies_after_it_was_certified(
 ) -> None:
     """What the relay never had is revoked; what it has is a device."""
     async with MemoryRelay() as relay, relay.client("red") as red:
-        code = (await red.open_pairing()).code
+        info = await red.open_pairing()
+        code = info.code
 
         def die(message: PairingMessage) -> PairingMessage | None:
             is_last = isinstance(message, Certificate if step == "certificate" else Finished)
@@ -335,9 +351,9 @@ async def test_the_new_device_dies_after_it_was_certified(
 
         intercept(relay, monkeypatch, code, by_first=step == "certificate", change=die)
         newcomer = Newcomer(relay, tmp_path, code, "laptop")
-        await red.pairing_offer()
+        await red.pairing_offer(info.pairing)
         with pytest.raises(ClientError, match="clave devices shows later whether it is one"):
-            await red.finish_pairing(same=True)
+            await red.finish_pairing(info.pairing, same=True)
         newcomer.task.cancel()
         await asyncio.gather(newcomer.task, return_exceptions=True)
         known = red.sync.devices.known
@@ -367,7 +383,8 @@ async def test_the_first_device_dies_after_it_certified(tmp_path: Path, *, is_re
 
 async def test_codes_and_links_are_not_taken_for_each_other() -> None:
     async with MemoryRelay() as relay, relay.client("red") as red:
-        code = (await red.open_pairing()).code
+        info = await red.open_pairing()
+        code = info.code
         room = (await red.create_room("friends")).id
         link = (await red.make_link(room, seconds=3600, uses=1)).text
         with pytest.raises(LinkUnusable, match="this is a link to join by; run: clave join LINK"):
@@ -407,15 +424,16 @@ async def test_a_new_device_that_was_killed_can_be_paired_again(tmp_path: Path) 
 
 async def test_a_device_that_the_relay_does_not_register_leaves_no_profile(tmp_path: Path) -> None:
     async with MemoryRelay() as relay, relay.client("red") as red:
-        code = (await red.open_pairing()).code
+        info = await red.open_pairing()
+        code = info.code
         newcomer = Newcomer(relay, tmp_path, code, "laptop")
-        await red.pairing_offer()
+        await red.pairing_offer(info.pairing)
         own = relay.directory.devices[red.sync.own_device]
         others = [bytes([number + 1]) * 32 for number in range(15)]
         for key in others:
             relay.directory.devices[key] = Device(key, own.name, own.account, own.identity)
         with pytest.raises(UsageError, match="the new device stopped: an account has at most 16"):
-            await red.finish_pairing(same=True)
+            await red.finish_pairing(info.pairing, same=True)
         await ends(newcomer, "an account has at most 16 devices")
         for key in others:
             del relay.directory.devices[key]

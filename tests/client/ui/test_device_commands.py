@@ -5,6 +5,9 @@ from __future__ import annotations
 from contextlib import AsyncExitStack
 from pathlib import Path
 
+import pytest
+
+from clave_client.errors import UsageError
 from clave_client.testing import MemoryRelay
 from clave_client.ui.chat_commands import run_input
 from clave_client.ui.conversation import Conversation
@@ -25,14 +28,20 @@ async def test_a_device_is_added_listed_and_removed_in_a_window(tmp_path: Path) 
             await run_input(talk, "/device add")
             return next(line for line in reversed(lines) if line.startswith("clave device join clave://"))
 
+        async def shown() -> str:
+            assert talk.offer is not None
+            await talk.offer
+            assert lines[-1] == "* say /device yes if it does, else /device no"
+            return lines[-2]
+
+        await run_input(talk, "/device yes")
+        assert lines[-1] == "* this window has shown no words of a new device; begin with /device add"
         newcomer = Newcomer(relay, tmp_path, await code(), "laptop")
-        await newcomer.shown()
-        await red.pairing_offer()
+        assert await shown() == f"*     {' '.join(await newcomer.shown())}"
         await run_input(talk, "/device no")
         assert lines[-1] == "* nothing was added"
         newcomer = Newcomer(relay, tmp_path, await code(), "laptop")
-        await newcomer.shown()
-        await red.pairing_offer()
+        assert await shown() == f"*     {' '.join(await newcomer.shown())}"
         await run_input(talk, "/device yes")
         assert lines[-1] == "* laptop is your device now, and is being added to your rooms"
         await newcomer.task
@@ -59,3 +68,30 @@ def test_what_is_said_of_devices() -> None:
     assert left_text(0) == ""
     assert left_text(1).startswith("1 room to go: that goes on")
     assert left_text(2).startswith("2 rooms to go")
+
+
+async def test_a_window_answers_only_for_the_words_that_it_has_shown(tmp_path: Path) -> None:
+    """A code that is made in another window, and whoever comes with it, take no yes of this one."""
+    async with MemoryRelay() as relay, relay.client("red") as red, AsyncExitStack() as stack:
+        first: list[str] = []
+        second: list[str] = []
+        sessions = [await stack.enter_async_context(session_on(red)) for _ in range(2)]
+        one = Conversation(sessions[0], lambda line: first.append(plain(line)))
+        two = Conversation(sessions[1], lambda line: second.append(plain(line)))
+        await run_input(one, "/device add")
+        laptop = Newcomer(relay, tmp_path / "1", next(each for each in first if "clave://" in each), "laptop")
+        assert one.offer is not None
+        await one.offer
+        await run_input(two, "/device add")
+        spy = Newcomer(relay, tmp_path / "2", next(each for each in second if "clave://" in each), "spy")
+        assert two.offer is not None
+        await two.offer
+        for answer in ("/device yes", "/device no"):
+            await run_input(one, answer)
+            assert first[-1].startswith("* that pairing is over: another code was made")
+        assert not red.sync.devices.known.others()
+        await run_input(two, "/device yes")
+        assert second[-1] == "* spy is your device now, and is being added to your rooms"
+        await spy.task
+        with pytest.raises(UsageError, match="another code was made"):
+            await laptop.task
