@@ -16,7 +16,7 @@ from typing import Final, NamedTuple, TypeVar
 
 from clave_client.client import Client
 from clave_client.client_setup import checked_proxy, chosen_proxy, route_of
-from clave_client.errors import ClientError, PeerError, RelayRefused, UsageError
+from clave_client.errors import ClientError, PeerError, RelayRefused, UsageError, WrongPassphrase
 from clave_client.formats.pairing import (
     Certificate,
     Commitment,
@@ -151,6 +151,8 @@ class DeviceJoin:
 
         Raises `UsageError`, `RelayError`, `PeerError` and `ProfileError`; no profile is left then.
         """
+        if self._passphrase is not None and not self._passphrase():  # before anybody is certified
+            raise WrongPassphrase("an empty passphrase protects nothing; type one")
         code, channel = self._code, self._channel
         trust = CertificateTrust().with_link_pin(code.pin)
         connect = self._connect or route_of(self._proxy, code.address)
@@ -208,8 +210,8 @@ class DeviceJoin:
         profile = Profile(self._home, name, ask=self._passphrase, new_passphrase=self._passphrase is not None)
         is_told = False
         try:
+            profile.note_pairing(done=False)
             with profile:
-                profile.note_pairing(done=False)
                 self._fill(profile, identity)
             with profile:
                 client = Client(profile, connect=self._connect, clock=self._clock)
@@ -223,9 +225,9 @@ class DeviceJoin:
                 finally:
                     await client.close()
         except BaseException:
-            if not is_told and profile.folder.exists():
-                with profile:
-                    profile.discard()
+            if not is_told:
+                with contextlib.suppress(ClientError):  # what went wrong first says more
+                    profile.erase()
             raise
 
     async def _wait_for_rooms(self, client: Client) -> int:

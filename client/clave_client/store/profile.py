@@ -87,9 +87,7 @@ class Profile:
         Raises `ProfileExposed` if others can read the folder, `ProfileLocked` if another process has it open,
         `WrongPassphrase` if the key is missing, and `ProfileError` if the folder is no profile.
         """
-        check_disk(self._home)
-        for level in (self._home, self.folder.parent, self.folder):
-            make_private(level)
+        self._make_folders()
         path = self.folder / _LOCK_FILE
         if self._is_locked(path):
             raise self.locked_error()
@@ -109,6 +107,11 @@ class Profile:
             raise
         self._lock = lock
         return self
+
+    def _make_folders(self) -> None:
+        check_disk(self._home)
+        for level in (self._home, self.folder.parent, self.folder):
+            make_private(level)
 
     def _is_locked(self, path: Path) -> bool:
         try:
@@ -182,11 +185,18 @@ class Profile:
         return (self.folder / PAIRING_NAME).exists()
 
     def note_pairing(self, *, done: bool) -> None:
-        """Note that the profile's device is being paired, or is `done` with that."""
-        if done:
-            (self.folder / PAIRING_NAME).unlink()
-        else:
-            (self.folder / PAIRING_NAME).touch(mode=0o600)
+        """Note that the profile's device is being paired, or is `done` with that.
+
+        It need not be open, or exist: so that whatever making it leaves behind is known for what it is.
+        """
+        try:
+            if done:
+                (self.folder / PAIRING_NAME).unlink()
+            else:
+                self._make_folders()
+                (self.folder / PAIRING_NAME).touch(mode=0o600)
+        except OSError as error:
+            raise ProfileError(f"cannot write in {self.folder}: {error.strerror}") from None
 
     @property
     def is_held(self) -> bool:

@@ -6,14 +6,18 @@ import asyncio
 import os
 import pty
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
-from clave_client.errors import UsageError
+from clave_client.device_joining import DeviceJoin, JoinedAccount
+from clave_client.errors import ProfileError, UsageError, WrongPassphrase
+from clave_client.net.pairing_code import PairingCode
+from clave_client.store.profile import Profile
 from clave_client.testing import MemoryRelay
 from clave_client.ui import device_work
-from devicekit import SECONDS, Newcomer
+from devicekit import SECONDS, Newcomer, add_device
 
 
 async def test_a_yes_for_one_pairing_certifies_no_other(tmp_path: Path) -> None:
@@ -71,3 +75,59 @@ async def test_what_was_typed_before_the_question_is_no_answer(monkeypatch: pyte
     finally:
         os.close(keyboard)
         os.close(terminal)
+
+
+async def joining(relay: MemoryRelay, home: Path, code: str, ask: Callable[[], str]) -> JoinedAccount:
+    """Become a device whose profile has a passphrase."""
+    return await DeviceJoin(
+        PairingCode.parse(code),
+        home,
+        "laptop",
+        show=lambda _: asyncio.sleep(0),
+        new_passphrase=ask,
+        quiet=0.0,
+        clock=relay.clock,
+        connect=relay.connect,
+    ).run()
+
+
+async def test_the_passphrase_is_asked_for_before_anybody_is_certified(tmp_path: Path) -> None:
+    def fail() -> str:
+        raise UsageError("nobody is here to type it")
+
+    async with MemoryRelay() as relay, relay.client("red") as red:
+        info = await red.open_pairing()
+        with pytest.raises(UsageError, match="nobody is here to type it"):
+            await joining(relay, tmp_path, info.code, fail)
+        with pytest.raises(WrongPassphrase, match="an empty passphrase protects nothing"):
+            await joining(relay, tmp_path, info.code, str)
+        assert not any(tmp_path.glob("*"))
+        task = asyncio.create_task(joining(relay, tmp_path, info.code, lambda: "correct horse"))
+        await red.pairing_offer(info.pairing)
+        assert await red.finish_pairing(info.pairing, same=True) is not None
+        assert (await task).name == "red"
+        assert Profile(tmp_path, "red").has_passphrase
+
+
+async def test_a_profile_that_cannot_be_made_leaves_nothing_and_blocks_no_later_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(profile: Profile) -> None:
+        """As if it was killed, or a disk was full, once the folder is there."""
+        (profile.folder / "key.json").write_text("half of a k")
+        raise ProfileError("no space left")
+
+    async with MemoryRelay() as relay, relay.client("red") as red:
+        info = await red.open_pairing()
+        newcomer = Newcomer(relay, tmp_path, info.code, "laptop")
+        await red.pairing_offer(info.pairing)
+        with monkeypatch.context() as patched:
+            patched.setattr(Profile, "open", fail)
+            with pytest.raises(
+                UsageError, match="nothing was changed: the new device stopped: no space left"
+            ):
+                await red.finish_pairing(info.pairing, same=True)
+            with pytest.raises(ProfileError, match="no space left"):
+                await newcomer.task
+        assert not any((tmp_path / "profiles").glob("*"))
+        await add_device(relay, red, tmp_path, "laptop")
