@@ -1,7 +1,8 @@
 """Makes this machine a device of an account that another one has: pairs with it, and makes the profile.
 
-The other device certifies the key that this one makes here; the account's key does not come here. If anything
-fails, no profile is left.
+The other device certifies the key that this one makes here; the account's key does not come here. The login
+that registers this device decides, for both: before it no profile is left if anything fails, after it this
+machine is a device, whatever fails.
 """
 
 from __future__ import annotations
@@ -101,14 +102,16 @@ class _Channel:
         data = self._code.secret.seal(message, by_first=False)
         await self.transport.request(lambda request: PassOn(request, self.host, data))
 
-    async def stop(self, text: str) -> None:
-        """Tell the other device that nothing comes of it."""
+    async def say_last(self, message: PairingMessage) -> bool:
+        """Say what ends the pairing; return whether the other device got it."""
+        if not self.host or not self.transport.is_up:
+            return False
         try:
-            if self.host and self.transport.is_up:
-                async with asyncio.timeout(2.0):
-                    await self.say(Stopped(text[:500]))
+            async with asyncio.timeout(2.0):
+                await self.say(message)
         except (ClientError, TimeoutError):
-            return
+            return False
+        return True
 
 
 class DeviceJoin:
@@ -145,11 +148,14 @@ class DeviceJoin:
         self._connect = connect
         self._device = DeviceKey.generate()
         self._channel = _Channel(code)
+        self._profile: Profile | None = None
+        self._may_be_registered = self._is_registered = False
 
     async def run(self) -> JoinedAccount:
         """Pair this device, make its profile and register it.
 
-        Raises `UsageError`, `RelayError`, `PeerError` and `ProfileError`; no profile is left then.
+        Raises `UsageError`, `RelayError`, `PeerError` and `ProfileError`; no profile is left then, unless the
+        relay has registered the device already, or it cannot be found out.
         """
         if self._passphrase is not None and not self._passphrase():  # before anybody is certified
             raise WrongPassphrase("an empty passphrase protects nothing; type one")
@@ -159,14 +165,28 @@ class DeviceJoin:
         channel.transport = await connect(code.address, trust, channel.receive)
         try:
             name, certificate = await self._pair()
-            rooms = await self._register(name, certificate)
+            return await self._register(name, certificate)
         except BaseException as error:
-            text = str(error) if isinstance(error, ClientError) else "it was interrupted"
-            await asyncio.shield(channel.stop(text))
+            if not self._is_registered:
+                await asyncio.shield(self._give_up(error))
             raise
         finally:
             await channel.transport.close()
-        return JoinedAccount(name, self._name, rooms)
+
+    async def _give_up(self, error: BaseException) -> None:
+        """Say that nothing comes of it, and delete the profile.
+
+        It stays if the other device did not hear that, and would count what the relay may have as a device.
+        """
+        text = str(error) if isinstance(error, ClientError) else "it was interrupted"
+        is_told = await self._channel.say_last(Stopped(text[:500]))
+        if self._profile is None:
+            return
+        if self._may_be_registered and not is_told:
+            self._profile.note_pairing(done=True)
+            return
+        with contextlib.suppress(ClientError):  # what went wrong first says more
+            self._profile.erase()
 
     async def _pair(self) -> tuple[str, bytes]:
         """Agree with the other device; return the account's name and its certificate of this one's key."""
@@ -202,33 +222,39 @@ class DeviceJoin:
         if profile.folder.exists():
             raise UsageError(f"there is a profile {sanitize(name)} here already; choose another --home")
 
-    async def _register(self, name: str, identity: bytes) -> int:
-        """Make the profile, log in with it, and say so to the other device; else delete it.
-
-        Return in how many rooms the device is when no further one comes.
-        """
+    async def _register(self, name: str, identity: bytes) -> JoinedAccount:
+        """Make the profile, log in with it, say so to the other device, and wait to be brought into rooms."""
         profile = Profile(self._home, name, ask=self._passphrase, new_passphrase=self._passphrase is not None)
-        is_told = False
+        self._profile = profile
+        profile.note_pairing(done=False)
+        with profile:
+            self._fill(profile, identity)
+        with profile:
+            client = Client(profile, connect=self._connect, clock=self._clock)
+            try:
+                await self._log_in(client)
+                profile.note_pairing(done=True)
+                self._is_registered = True
+                await self._tell(client)
+                return JoinedAccount(name, self._name, await self._wait_for_rooms(client))
+            finally:
+                await client.close()
+
+    async def _log_in(self, client: Client) -> None:
+        client.open()
         try:
-            profile.note_pairing(done=False)
-            with profile:
-                self._fill(profile, identity)
-            with profile:
-                client = Client(profile, connect=self._connect, clock=self._clock)
-                try:
-                    await client.connect()
-                    await asyncio.gather(*client.sync.tasks)  # its key packages are at the relay
-                    await self._channel.say(Finished())
-                    profile.note_pairing(done=True)
-                    is_told = True
-                    return await self._wait_for_rooms(client)
-                finally:
-                    await client.close()
-        except BaseException:
-            if not is_told:
-                with contextlib.suppress(ClientError):  # what went wrong first says more
-                    profile.erase()
+            await client.connect()
+        except BaseException as error:
+            has_answer = isinstance(error, RelayRefused)
+            self._may_be_registered = client.sync.connection.has_connected and not has_answer
             raise
+
+    async def _tell(self, client: Client) -> None:
+        """Say that this is a device now; the other one finds out as well if that is lost."""
+        try:
+            await asyncio.gather(*client.sync.tasks)  # its key packages are at the relay
+        finally:
+            await self._channel.say_last(Finished())
 
     async def _wait_for_rooms(self, client: Client) -> int:
         count = -1

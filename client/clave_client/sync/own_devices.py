@@ -83,6 +83,8 @@ class DevicesInUse:
 
     def _came(self, device: bytes) -> None:
         """Do what had to wait for a device: it may have key packages now, or take the account's key."""
+        if self.pairing is not None:
+            self.pairing.note_login(device)
         self._changed()
         pending = self.known.handover
         if pending is not None and pending.device == device:
@@ -99,7 +101,7 @@ class DevicesInUse:
                 self.former_pairings.add(self.pairing.id)
             address, pin = self._sync.connection.address, self._sync.connection.trust.link_pin
             code = PairingCode.make(address, pin, self._account.verified.account)
-            pairing = Pairing(self._sync, self._account, self.known, code, self.settle)
+            pairing = Pairing(self._sync, self._account, self.known, code, self.settle, self.revoke)
             self.pairing = pairing
             await pairing.open()
         return pairing

@@ -1,8 +1,9 @@
 """Pairs another device, on the primary one: shows a code, then words, and certifies when its user says yes.
 
 The relay lets the new device in by the code's key, to talk with this device only. Nothing is certified before
-the user has said that both devices show the same words. If nobody knows whether the new device got its
-certificate, the relay is asked whether it is registered; if it is not, the certificate is revoked.
+the user has said that both devices show the same words. The new device is one once the relay has registered
+it. If it does not say so, the relay is asked. If it is not registered, or says that it gave up, its
+certificate is revoked.
 """
 
 from __future__ import annotations
@@ -77,6 +78,7 @@ class Pairing:
         known: OwnDevices,
         code: PairingCode,
         settle: Callable[[], Awaitable[None]],
+        revoke: Callable[[OwnDevice], Awaitable[None]],
     ) -> None:
         loop = asyncio.get_running_loop()
         self.id = os.urandom(16).hex()
@@ -86,6 +88,8 @@ class Pairing:
         self._account = account
         self._known = known
         self._settle = settle
+        self._revoke = revoke
+        self._has_given_up = False
         self._step = _Step.DEVICE
         self._value = os.urandom(32)
         self._request: Request | None = None
@@ -147,9 +151,12 @@ class Pairing:
         return self._known.others()[device.device]
 
     async def _settle_lost(self, device: OwnDevice, error: ClientError) -> None:
-        """Find out whether a device is one that did not say so. Raises `UsageError` if it is none."""
+        """Decide about a device that did not say that it is one. Raises `UsageError` if it is none."""
         try:
-            await self._settle()
+            if self._has_given_up:  # whatever the relay has, its profile is deleted
+                await self._revoke(device)
+            else:
+                await self._settle()
         except ClientError:
             raise UsageError(_NOT_KNOWN) from None
         if device.device not in self._known.others():
@@ -167,6 +174,12 @@ class Pairing:
     def is_from_new(self, passed: Passed) -> bool:
         """Return whether the new device says this, or whoever else has the code."""
         return passed.device == self.code.secret.login.public
+
+    def note_login(self, device: bytes) -> None:
+        """Note that a device has logged in with its certificate: if it is the new one, it is registered."""
+        is_new = self._request is not None and self._request.device == device
+        if is_new and self._step is _Step.FINISHED and not self._finished.done():
+            self._finished.set_result(None)
 
     async def handle(self, passed: Passed) -> None:
         """Take what the new device says."""
@@ -201,6 +214,7 @@ class Pairing:
                 if not self._finished.done():
                     self._finished.set_result(None)
             case Stopped():
+                self._has_given_up = True
                 raise PeerError(f"the new device stopped: {sanitize(message.text)}")
             case _:
                 raise PeerError("the new device said something out of turn")

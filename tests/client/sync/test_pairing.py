@@ -350,6 +350,7 @@ async def test_the_new_device_dies_after_it_was_certified(
             return None if is_last else message
 
         intercept(relay, monkeypatch, code, by_first=step == "certificate", change=die)
+        monkeypatch.setattr(pairing.Pairing, "note_login", lambda *_: None)
         newcomer = Newcomer(relay, tmp_path, code, "laptop")
         await red.pairing_offer(info.pairing)
         with pytest.raises(ClientError, match="clave devices shows later whether it is one"):

@@ -11,13 +11,17 @@ from pathlib import Path
 
 import pytest
 
-from clave_client.device_joining import DeviceJoin, JoinedAccount
-from clave_client.errors import ProfileError, UsageError, WrongPassphrase
+from clave_client.client import Client
+from clave_client.device_joining import DeviceJoin, JoinedAccount, _Channel
+from clave_client.errors import ProfileError, RelayUnreachable, UsageError, WrongPassphrase
+from clave_client.formats.pairing import Finished, PairingMessage
 from clave_client.net.pairing_code import PairingCode
 from clave_client.store.profile import Profile
+from clave_client.sync.pairing import Pairing
 from clave_client.testing import MemoryRelay
 from clave_client.ui import device_work
-from devicekit import SECONDS, Newcomer, add_device
+from clave_client.values import Phase
+from devicekit import SECONDS, Newcomer, add_device, device_at, devices_in, room_of, sees
 
 
 async def test_a_yes_for_one_pairing_certifies_no_other(tmp_path: Path) -> None:
@@ -77,6 +81,98 @@ async def test_what_was_typed_before_the_question_is_no_answer(monkeypatch: pyte
         os.close(terminal)
 
 
+async def check_is_a_device(relay: MemoryRelay, red: Client, home: Path, room: bytes) -> None:
+    """Check that both the primary and the new machine count the laptop as a device, which is in the room."""
+    assert not Profile(home, "red").is_unpaired
+    assert [each.name for each in await red.devices()] == ["main", "laptop"]
+    async with device_at(relay, home, "red") as laptop:
+        await sees(laptop, lambda: room in laptop.rooms and laptop.rooms[room].phase is Phase.JOINED)
+        assert devices_in(laptop, room) == {"red/main", "red/laptop"}
+
+
+@pytest.mark.parametrize("how", ["lost", "interrupted"])
+async def test_what_goes_wrong_once_it_is_registered_leaves_a_device_on_both_sides(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, how: str
+) -> None:
+    async with MemoryRelay() as relay, relay.client("red") as red:
+        room, info = await room_of(red), await red.open_pairing()
+
+        async def say_last(channel: _Channel, message: PairingMessage) -> bool:
+            assert isinstance(message, Finished)
+            channel.transport.abort()
+            if how == "interrupted":
+                newcomer.task.cancel()
+                await asyncio.sleep(0)
+            return False
+
+        monkeypatch.setattr(_Channel, "say_last", say_last)
+        newcomer = Newcomer(relay, tmp_path, info.code, "laptop")
+        await red.pairing_offer(info.pairing)
+        async with asyncio.timeout(SECONDS):
+            added = await red.finish_pairing(info.pairing, same=True)
+            results = await asyncio.gather(newcomer.task, return_exceptions=True)
+        assert added is not None
+        assert added.name == "laptop"
+        assert isinstance(results[0], JoinedAccount if how == "lost" else asyncio.CancelledError)
+        await check_is_a_device(relay, red, tmp_path, room)
+
+
+async def test_a_registered_device_that_gives_up_is_revoked(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is interrupted while it waits for the answer to its login: its profile is deleted."""
+    async with MemoryRelay() as relay, relay.client("red") as red:
+        room, info = await room_of(red), await red.open_pairing()
+
+        async def connect(client: Client) -> None:
+            await honest(client)
+            await client.close()
+            raise RelayUnreachable("the answer was lost")
+
+        honest = Client.connect
+        newcomer = Newcomer(relay, tmp_path, info.code, "laptop")
+        await red.pairing_offer(info.pairing)
+        monkeypatch.setattr(Pairing, "note_login", lambda *_: None)
+        monkeypatch.setattr(Client, "connect", connect)
+        with pytest.raises(
+            UsageError, match="nothing was changed: the new device stopped: the answer was lost"
+        ):
+            await red.finish_pairing(info.pairing, same=True)
+        with pytest.raises(RelayUnreachable):
+            await newcomer.task
+        assert len(relay.directory.revoked) == 1
+        assert not any((tmp_path / "profiles").glob("*"))
+        await sees(red, lambda: not red.rooms_to_settle)
+        assert devices_in(red, room) == {"red/main"}
+        monkeypatch.undo()
+        await add_device(relay, red, tmp_path, "laptop")  # its name is free
+
+
+async def test_a_device_that_may_be_one_keeps_its_profile_if_it_cannot_say_that_it_gives_up(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with MemoryRelay() as relay, relay.client("red") as red:
+        room, info = await room_of(red), await red.open_pairing()
+        login = PairingCode.parse(info.code).secret.login.public
+
+        async def connect(client: Client) -> None:
+            await honest(client)
+            relay.sessions[login].abort()
+            raise RelayUnreachable("the answer was lost")
+
+        honest = Client.connect
+        newcomer = Newcomer(relay, tmp_path, info.code, "laptop")
+        await red.pairing_offer(info.pairing)
+        monkeypatch.setattr(Client, "connect", connect)
+        finishing = asyncio.create_task(red.finish_pairing(info.pairing, same=True))
+        with pytest.raises(RelayUnreachable):
+            await newcomer.task
+        monkeypatch.undo()
+        async with device_at(relay, tmp_path, "red"), asyncio.timeout(SECONDS):
+            assert await finishing is not None
+        await check_is_a_device(relay, red, tmp_path, room)
+
+
 async def joining(relay: MemoryRelay, home: Path, code: str, ask: Callable[[], str]) -> JoinedAccount:
     """Become a device whose profile has a passphrase."""
     return await DeviceJoin(
@@ -101,7 +197,7 @@ async def test_the_passphrase_is_asked_for_before_anybody_is_certified(tmp_path:
             await joining(relay, tmp_path, info.code, fail)
         with pytest.raises(WrongPassphrase, match="an empty passphrase protects nothing"):
             await joining(relay, tmp_path, info.code, str)
-        assert not any(tmp_path.glob("*"))
+        assert not (tmp_path / "profiles").exists()
         task = asyncio.create_task(joining(relay, tmp_path, info.code, lambda: "correct horse"))
         await red.pairing_offer(info.pairing)
         assert await red.finish_pairing(info.pairing, same=True) is not None
