@@ -9,7 +9,7 @@ import asyncio
 from typing import Protocol
 
 from clave_client import events
-from clave_client.errors import RelayUnreachable, UsageError
+from clave_client.errors import RelayFault, RelayUnreachable, UsageError
 from clave_client.net.pairing_code import PairingCode
 from clave_client.net.reconnecting_transport import ReconnectingTransport
 from clave_client.store.account import Account
@@ -18,7 +18,7 @@ from clave_client.store.own_devices import OwnDevice
 from clave_client.sync.handover import Handovers
 from clave_client.sync.pairing import Pairing
 from clave_client.sync.sibling_rooms import Claim, SiblingRooms, SiblingRoomsContext
-from clave_client.sync.siblings import SiblingContext, Siblings
+from clave_client.sync.siblings import RELAY_TOO_OLD, SiblingContext, Siblings
 from clave_wire.messages import Passed, RemoveDevice
 from clave_wire.text import sanitize
 
@@ -107,7 +107,8 @@ class DevicesInUse:
         return pairing
 
     async def _settle_interrupted(self) -> None:
-        if self.pairing is None or self.pairing.is_over:
+        has_devices = self._sync.transport.connection.has_devices
+        if has_devices and (self.pairing is None or self.pairing.is_over):
             await self.settle()
 
     async def settle(self) -> None:
@@ -115,6 +116,8 @@ class DevicesInUse:
 
         Those that the relay has are devices; the certificates of others are revoked. Raises `RelayError`.
         """
+        if not self._sync.transport.connection.has_devices:
+            raise RelayFault(RELAY_TOO_OLD)
         await self.siblings.refresh()
         lost = [each for each in self.known.others().values() if not each.is_paired]
         for each in lost:

@@ -147,8 +147,12 @@ class Pairing:
             await self._end()
             await self._settle_lost(device, error)
         await self._end()
-        self._known.put(msgspec.structs.replace(self._known.others()[device.device], is_paired=True))
-        return self._known.others()[device.device]
+        current = self._known.others().get(device.device)
+        if current is None:
+            raise UsageError(f"{sanitize(request.device_name)} was removed while it was being added")
+        added = msgspec.structs.replace(current, is_paired=True)
+        self._known.put(added)
+        return added
 
     async def _settle_lost(self, device: OwnDevice, error: ClientError) -> None:
         """Decide about a device that did not say that it is one. Raises `UsageError` if it is none."""

@@ -11,16 +11,26 @@ from pathlib import Path
 
 import pytest
 
+from clave_client import events
 from clave_client.client import Client
 from clave_client.device_joining import DeviceJoin, JoinedAccount, _Channel
-from clave_client.errors import ProfileError, RelayUnreachable, UsageError, WrongPassphrase
+from clave_client.errors import (
+    ProfileError,
+    RelayFault,
+    RelayRefused,
+    RelayUnreachable,
+    UsageError,
+    WrongPassphrase,
+)
 from clave_client.formats.pairing import Finished, PairingMessage
 from clave_client.net.pairing_code import PairingCode
+from clave_client.store.own_devices import OwnDevice
 from clave_client.store.profile import Profile
 from clave_client.sync.pairing import Pairing
 from clave_client.testing import MemoryRelay
 from clave_client.ui import device_work
 from clave_client.values import Phase
+from clave_crypto.identity import DeviceKey
 from devicekit import SECONDS, Newcomer, add_device, device_at, devices_in, room_of, sees
 
 
@@ -171,6 +181,55 @@ async def test_a_device_that_may_be_one_keeps_its_profile_if_it_cannot_say_that_
         async with device_at(relay, tmp_path, "red"), asyncio.timeout(SECONDS):
             assert await finishing is not None
         await check_is_a_device(relay, red, tmp_path, room)
+
+
+async def test_a_device_that_is_removed_while_it_registers_is_not_added(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with MemoryRelay() as relay, relay.client("red") as red:
+        info = await red.open_pairing()
+        pairing = red.sync.devices.pairing
+        assert pairing is not None
+
+        async def finished_late(device: OwnDevice) -> None:
+            """Have the new device's last word come while another window removes it."""
+            await revoke(device)
+            pairing.note_login(device.device)
+
+        revoke = red.sync.devices.revoke
+        monkeypatch.setattr(red.sync.devices, "revoke", finished_late)
+
+        async def connect(client: Client) -> None:
+            await red.remove_device("laptop")
+            await honest(client)
+
+        honest = Client.connect
+        monkeypatch.setattr(Client, "connect", connect)
+        newcomer = Newcomer(relay, tmp_path, info.code, "laptop")
+        await red.pairing_offer(info.pairing)
+        with pytest.raises(UsageError, match=r"^laptop was removed while it was being added$"):
+            await red.finish_pairing(info.pairing, same=True)
+        with pytest.raises(RelayRefused, match="your account removed this device"):
+            await newcomer.task
+        assert not red.sync.devices.known.others()
+        assert not any((tmp_path / "profiles").glob("*"))
+
+
+async def test_an_undecided_device_waits_for_a_relay_that_knows_of_devices() -> None:
+    async with MemoryRelay(versions=(6, 5, 4)) as relay:
+        async with relay.client("red") as red:
+            key = DeviceKey.generate().public
+            identity = red.sync.account.account_key().certify("red", "laptop", key)
+            red.sync.devices.known.put(OwnDevice(key, identity, is_paired=False))
+        async with relay.client("red") as red:
+            told = red.stream(events.Notice)
+            await asyncio.gather(*red.sync.tasks)
+            with pytest.raises(RelayFault, match="this relay is too old for several devices"):
+                await red.sync.devices.settle()
+            red.sync.emit(events.Notice(b"", "no other before"))
+            assert (await anext(told)).text == "no other before"
+            assert red.is_online
+            assert key in red.sync.devices.known.others()
 
 
 async def joining(relay: MemoryRelay, home: Path, code: str, ask: Callable[[], str]) -> JoinedAccount:
