@@ -34,6 +34,9 @@ __all__ = [
 T = TypeVar("T", bound=msgspec.Struct)
 
 _HARMLESS = (
+    "your device ",  # in how many rooms it is now
+    "your other device brought you in",
+    "your removed device is taken out",
     "'s link",
     "let this device into",
     "the link led to the right room",

@@ -108,6 +108,8 @@ class Siblings:
         try:
             await self.refresh()
         except (RelayFault, RelayRefused) as error:
+            if not self._sync.is_online:
+                return  # it ended the connection, which is told as such
             text = f"the relay does not say which devices you have: {error}"
             self._sync.emit(events.Notice(b"", text))
         self.is_asked = True
