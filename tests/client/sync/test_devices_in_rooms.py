@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 import shutil
-from collections.abc import Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import msgspec
 import pytest
@@ -25,7 +26,9 @@ from clave_client.values import Phase
 from clave_crypto.identity import DeviceKey
 from clave_crypto.mls import Proposal, Remove
 from clave_wire.messages import Code
-from devicekit import add_device, device_at, devices_in, is_here, room_of, sees
+from devicekit import SECONDS, add_device, device_at, devices_in, is_here, room_of, sees
+
+_Event = TypeVar("_Event")
 
 
 def is_in(client: Client, room: bytes) -> Callable[[], bool]:
@@ -44,6 +47,12 @@ def removal_of(device: bytes) -> Callable[[LocalRoom], Sequence[Proposal]]:
         return [Remove(leaf) for leaf, member in members if member.signature_key == device]
 
     return propose
+
+
+async def soon(told: AsyncIterator[_Event]) -> _Event:
+    """Return the next event of a stream, which has to come."""
+    async with asyncio.timeout(SECONDS):
+        return await anext(told)
 
 
 def key_of(client: Client, name: str) -> bytes:
@@ -221,7 +230,7 @@ async def test_a_relay_that_answers_wrongly_about_devices_keeps_nobody_from_talk
         monkeypatch.setattr(relay.directory, "revocations", refuse)
         async with relay.client("red") as red:
             told = red.stream(events.Notice)
-            assert (await anext(told)).text.startswith("the relay does not say which devices you have: ")
+            assert (await soon(told)).text.startswith("the relay does not say which devices you have: ")
             assert red.sync.devices.siblings.is_asked
             await red.room(room).send("hello")
             await sees(blue, lambda: [line.text for line in blue.history(room)] == ["hello"])
@@ -256,7 +265,7 @@ async def test_an_invitation_by_an_unknown_device_of_the_account_is_asked_about(
             monkeypatch.setattr(red.sync.devices.known, "others", dict)
             room = (await laptop.create_room("of one that is hidden")).id
             told = red.stream(events.Invited)
-            assert (await anext(told)).room == room
+            assert (await soon(told)).room == room
             assert red.rooms[room].phase is Phase.INVITED
             monkeypatch.undo()
             red.sync.devices.rooms.begin()
@@ -284,13 +293,13 @@ async def test_a_device_that_publishes_junk_keeps_only_itself_out(tmp_path: Path
         await sees(red, lambda: devices_in(red, own) == {"red/main", "red/phone"})
         red.sync.devices.rooms.begin()  # as it is tried again, with the one that is left
         refused = "the key package of red is refused"
-        while refused not in (await anext(told)).text:
+        while refused not in (await soon(told)).text:
             pass
         theirs = (await blue.create_room("of blue")).id
         told = blue.stream(events.Notice, theirs)
         await blue.invite(theirs, "red")
         assert devices_in(blue, theirs) == {"red/main", "red/phone", "blue/main"}
-        assert (await anext(told)).text.startswith(f"red's device laptop stays out: {refused}")
+        assert (await soon(told)).text.startswith(f"red's device laptop stays out: {refused}")
         for device in (red.sync.own_device, key_of(red, "phone")):
             spoil_packages(relay, device)
         third = (await blue.create_room("third")).id
