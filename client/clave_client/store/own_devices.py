@@ -16,7 +16,7 @@ from clave_client.store.database import Store
 from clave_crypto.errors import CryptoError
 from clave_crypto.identity import VerifiedIdentity, verify_identity, verify_revocation
 
-__all__ = ["MOST_SECONDS", "Handover", "OwnDevice", "OwnDevices", "remember_revocations"]
+__all__ = ["Handover", "OwnDevice", "OwnDevices", "remember_revocations"]
 
 _DEVICES: Final = "own devices"
 _REVOKED: Final = "own devices revoked"
@@ -24,14 +24,14 @@ _REVOKED_OF: Final = "revoked "
 _HANDOVER: Final = "handover of the account's key"
 _SINCE: Final = "device since"
 
-MOST_SECONDS: Final = 1 << 33
+_MOST_SECONDS: Final = 1 << 33
 """Times from here on, in seconds since 1970, are none: not every platform has a date for them."""
 
 
 class OwnDevice(msgspec.Struct, frozen=True, array_like=True):
     """Another device of the account: its encoded identity, which is verified whenever it is read.
 
-    `since` is when it was paired, in seconds since 1970; 0 if that is not known, or no possible time.
+    `since` is when it was paired, in seconds since 1970; 0 if that is not known.
     `is_paired` is false until the relay has it. `said_at` is when it last said something, in ms since 1970 by
     its own clock.
     """
@@ -42,10 +42,6 @@ class OwnDevice(msgspec.Struct, frozen=True, array_like=True):
     is_primary: bool = False
     is_paired: bool = True
     said_at: int = 0
-
-    def __post_init__(self) -> None:
-        if not 0 <= self.since < MOST_SECONDS:
-            msgspec.structs.force_setattr(self, "since", 0)
 
     def __repr__(self) -> str:
         return f"<OwnDevice {self.device!r}>"
@@ -78,7 +74,7 @@ class OwnDevices:
     def since(self) -> int:
         """When this device was paired, in seconds since 1970; 0 for the first one."""
         since = int.from_bytes(self._store.get(_SINCE) or b"", "big")
-        return since if since < MOST_SECONDS else 0
+        return since if since < _MOST_SECONDS else 0
 
     def note_since(self, since: int) -> None:
         """Store when this device was paired."""
