@@ -146,6 +146,9 @@ class Device:
             connect=self._connect,
         )
         client.open()
+        if not self.world.siblings:  # archived stories know of none, and asking would use up their dice
+            client.sync.devices.siblings.is_asked = True
+            vars(client.sync.devices).update(connected=lambda: None, disconnected=lambda: None)
         self.client = client
         self.public = self.session.account.device.public
         self.world.note("starts", self.label)

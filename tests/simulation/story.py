@@ -37,12 +37,16 @@ Operation = dict[str, Any]
 
 @dataclass
 class Story:
-    """A seed for all chance but what is told here, the roles that are played, and the operations."""
+    """A seed for all chance but what is told here, the roles that are played, and the operations.
+
+    With `siblings` the devices of an account know of each other, and bring each other into their rooms.
+    """
 
     seed: int | str
     operations: list[Operation]
     roles: list[dict[str, Any]] = field(default_factory=list)
     real: bool = False
+    siblings: bool = False
 
 
 @dataclass
@@ -72,7 +76,7 @@ def make_story(
 ) -> Story:
     """Make the story of `seed`: an opening that brings people together, then 5 to 35 operations.
 
-    With `links` all but the first two people come by links, and roles change.
+    With `links` all but the first two people come by links, devices bring their siblings, and roles change.
     """
     chance = dice(seed, "story")
     people = list(PEOPLE[: chance.randint(3, 5)])
@@ -108,7 +112,7 @@ def make_story(
         pause = chance.choice([0.0, 0.01, 0.05, 0.2, 1.0, 3.0])
         operate = _link_operation if links and chance.random() < 0.35 else _operation
         told.append({"after": pause, **operate(chance, people, devices, rooms, faults, chosen)})
-    return Story(seed, told, chosen, real)
+    return Story(seed, told, chosen, real, siblings=links)
 
 
 def _cast(chance: Random, role: str, people: list[str]) -> dict[str, Any]:
@@ -452,6 +456,7 @@ class _Stage:
 def play(story: Story) -> Outcome:
     """Run a story."""
     with world_of(story.seed, real=story.real) as world:
+        world.siblings = story.siblings
         try:
             run(world.loop, _Stage(world, story).run())
         except (Idle, Livelock, Violation) as error:
@@ -463,6 +468,7 @@ def play(story: Story) -> Outcome:
 def to_json(story: Story, fails: str = "") -> str:
     """Return a story as it is archived; `fails` is the invariant it is known to break."""
     head = {"seed": story.seed, "real": story.real, "roles": story.roles, "fails": fails}
+    head |= {"siblings": True} if story.siblings else {}
     lines = ",\n  ".join(json.dumps(operation) for operation in story.operations)
     return json.dumps(head)[:-1] + f', "operations": [\n  {lines}\n]}}\n'
 
@@ -470,7 +476,8 @@ def to_json(story: Story, fails: str = "") -> str:
 def from_json(text: str) -> tuple[Story, str]:
     """Read back what `to_json` gave."""
     told = json.loads(text)
-    return Story(told["seed"], told["operations"], told["roles"], told["real"]), told["fails"]
+    siblings = told.get("siblings", False)
+    return Story(told["seed"], told["operations"], told["roles"], told["real"], siblings), told["fails"]
 
 
 def tell(story: Story) -> str:

@@ -64,6 +64,7 @@ class World:
         self.checks = Checks(self)
         self.watchers: list[Any] = []
         self.possessing: list[Any] = []
+        self.siblings = False
         self._accounts: dict[str, AccountKey] = {}
 
     def note(self, what: str, *details: Any) -> None:

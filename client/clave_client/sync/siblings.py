@@ -94,6 +94,8 @@ class Siblings:
 
         Also when none is known: this profile may have been restored from a backup older than the others.
         """
+        if not self._sync.is_online:
+            return  # the connection ended with the login
         if self._sync.transport.connection.has_devices:
             self._sync.spawn(self._greet)
         else:
