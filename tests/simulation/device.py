@@ -146,7 +146,7 @@ class Device:
             connect=self._connect,
         )
         client.open()
-        if not self.world.siblings:  # archived stories know of none, and asking would use up their dice
+        if not self.world.siblings:
             client.sync.devices.siblings.is_asked = True
             vars(client.sync.devices).update(connected=lambda: None, disconnected=lambda: None)
         self.client = client

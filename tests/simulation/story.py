@@ -455,8 +455,7 @@ class _Stage:
 
 def play(story: Story) -> Outcome:
     """Run a story."""
-    with world_of(story.seed, real=story.real) as world:
-        world.siblings = story.siblings
+    with world_of(story.seed, real=story.real, siblings=story.siblings) as world:
         try:
             run(world.loop, _Stage(world, story).run())
         except (Idle, Livelock, Violation) as error:

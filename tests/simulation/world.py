@@ -18,6 +18,7 @@ import structlog
 
 from clave_client import client_setup
 from clave_client.net import transport
+from clave_client.people import key_lookup
 from clave_client.rooms import policy
 from clave_client.store import account
 from clave_client.sync import key_packages
@@ -147,11 +148,16 @@ def _collect() -> None:
         gc.freeze()  # what was there before the first world is not looked at again
 
 
+async def _none_revoked(*_: object) -> set[bytes]:
+    return set()
+
+
 @contextmanager
-def world_of(seed: int | str, *, real: bool = False) -> Iterator[World]:
+def world_of(seed: int | str, *, real: bool = False, siblings: bool = False) -> Iterator[World]:
     """Make a world, with everything of the program that looks outside turned towards it.
 
-    With `real` the cipher suite is suite 1, else one that is fast and not secure.
+    With `real` the cipher suite is suite 1, else one that is fast and not secure. Without `siblings` devices
+    ask the relay neither for others nor for removed ones: that would use up dice of archived stories.
     """
     suite = SUITE_1 if real else FAST
     loop = VirtualLoop()
@@ -183,10 +189,13 @@ def world_of(seed: int | str, *, real: bool = False) -> Iterator[World]:
             (account, "POOL_FULL", _KEY_PACKAGES[1]),
         ):
             stack.enter_context(mock.patch.object(owner, name, value))
+        if not siblings:
+            stack.enter_context(mock.patch.object(key_lookup, "_find_revoked", _none_revoked))
         former = structlog.get_config()
         structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(50))
         stack.callback(lambda: structlog.configure(**former))
         world = World(seed, loop, folder, suite)
+        world.siblings = siblings
         loop.set_exception_handler(world.exception)
         world.checks.watch_keys(suite, stack, mock.patch.object)
         yield world
