@@ -19,6 +19,7 @@
 #   make bench-mls    the MLS library measured beside mls-rs (bench/README.md)
 #   make bench-client  how fast the commands start, and the memory of a client with many rooms
 #   make bench-links  what links cost a room, by the number of its devices
+#   make bench-pairing how long a new device takes until it is in the last of 100 rooms
 #   make bench-search the search in a large history, and what its index costs (BENCH="--messages 1000000")
 #   make bench-relay  the relay measured beside other servers (BENCH="--quick" or other options)
 #   make bench-storm  ten thousand people lose their relay and all come back (BENCH="--people 1000")
@@ -27,7 +28,7 @@ VENV   ?= .venv
 BIN    := $(VENV)/bin
 
 .PHONY: demo test check format coverage interop interop-peers wheel demo-picture validation-page bad-nights evening by-link errors-page rpc-page name-tables \
-	bench-mls bench-client bench-links bench-search bench-relay bench-storm soak clean
+	bench-mls bench-client bench-links bench-pairing bench-search bench-relay bench-storm soak clean
 
 demo: $(VENV)/.installed
 	@$(BIN)/clave demo
@@ -105,6 +106,9 @@ bench-client: $(VENV)/.installed-dev
 
 bench-links: $(VENV)/.installed-dev
 	@$(BIN)/python -m bench.client.links
+
+bench-pairing: $(VENV)/.installed-dev
+	@$(BIN)/python -m bench.client.pairing
 
 bench-search: $(VENV)/.installed-dev
 	@$(BIN)/python -m bench.client.searching $(BENCH)
