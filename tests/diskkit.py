@@ -6,12 +6,16 @@ whatever sectors had reached the disk by then.
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable
 from pathlib import Path
 from random import Random
-from typing import Self
+from typing import TYPE_CHECKING, Self
 
 import apsw
+
+if TYPE_CHECKING:
+    from relaykit import RelayUnderTest
 
 _BENEATH = "multipleciphers-unix"
 _SECTOR = 512
@@ -154,3 +158,15 @@ class _File(apsw.VFSFile):
         super().xSync(flags)
         if self._content:
             self._content.sync()
+
+
+async def limit_pages(relay: RelayUnderTest, *, spare: int | None) -> None:
+    """Have SQLite report a full disk once `spare` more pages are used; None lifts it."""
+    done = asyncio.Event()
+
+    def step(connection: apsw.Connection) -> None:
+        pages = int(str(connection.pragma("page_count")))
+        connection.pragma("max_page_count", 2**30 if spare is None else pages + spare)
+
+    relay.sequencer.submit(step, lambda _: done.set())
+    await done.wait()

@@ -15,8 +15,6 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Self, TypeVar
 
-import apsw
-
 from clave_crypto.identity import AccountKey, DeviceKey
 from clave_server.accounts.registration import RegistrationPolicy
 from clave_server.limits.connection_limits import ConnectionCaps
@@ -435,18 +433,6 @@ class RelayUnderTest:
             assert isinstance(await client.ask(m.Lookup(client.next_id(), names[0])), m.Account)
             client.presence.clear()
         return clients
-
-
-async def limit_pages(relay: RelayUnderTest, *, spare: int | None) -> None:
-    """Have SQLite report a full disk once `spare` more pages are used; None lifts it."""
-    done = asyncio.Event()
-
-    def step(connection: apsw.Connection) -> None:
-        pages = int(str(connection.pragma("page_count")))
-        connection.pragma("max_page_count", 2**30 if spare is None else pages + spare)
-
-    relay.sequencer.submit(step, lambda _: done.set())
-    await done.wait()
 
 
 class RelayProcess:

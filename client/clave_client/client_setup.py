@@ -89,7 +89,7 @@ def open_profile(
         store, account, address, trust=trust, token=token, software=software, clock=clock, connect=connect
     )
     me = account.verified
-    sync.devices.claim = lambda transport, suite, devices: claim_own(
+    sync.devices.rooms.claim = lambda transport, suite, devices: claim_own(
         transport, suite, devices, account=me, clocks=Clocks(clock(), sync.clock_check.ahead)
     )
     return OpenedProfile(sync, pins, KnownKeys(pins, sync))

@@ -21,7 +21,7 @@ from clave_client.ui.sending import Sender
 from clave_crypto.identity import fingerprint
 from commandkit import said
 from scenarios.impostor import Impostor, lying_relay, plant
-from scenarios.stage import TIMEOUT, Relay, Somebody, agree, gather_in, people_at, relay_at
+from scenarios.stage import TIMEOUT, Relay, Somebody, gather_in, people_at, relay_at
 from scenarios.test_bad_input import clave
 from sessionkit import ClientSession, session_on
 
@@ -134,31 +134,6 @@ async def test_fingerprint_and_verify_are_about_one_key(tmp_path: Path) -> None:
         with lying_relay(red, Impostor("blue")) as lies:
             assert await talk.types("/verify blue") == [f"* blue is verified: {true}"]
             assert lies.asked == []
-
-
-async def test_all_of_a_room_are_verified_by_the_words_that_were_shown(tmp_path: Path) -> None:
-    async with three(tmp_path) as (_, red, blue, mallory):
-        room = await gather_in("friends", red, blue)
-        talk = await Talk.of(red)
-        await talk.types("/room friends")
-        asks = "* if each of them read out these words to you, /verify all yes: "
-        first, second, last = await talk.types("/verify all yes")
-        assert last == f"{asks}blue", "a yes to words that were not shown is asked"
-        assert [*first.split()[-6:], *second.split()[-6:]] == list(red.client.info(room).code)
-        await red.client.invite(room, "mallory")
-        invited = await mallory.sees(events.Invited)
-        await mallory.client.accept(invited.room)
-        await agree(room, red, blue, mallory)
-        late = (await talk.types("/verify all yes"))[-1]
-        assert "friends has changed since these words were its code" in late
-        assert red.client.info(room).unverified == 2
-        assert (await talk.types("/verify all"))[-1] == f"{asks}blue, mallory"
-        talk.now += 1000
-        assert (await talk.types("/verify all yes"))[-1] == f"{asks}blue, mallory", "it is long ago"
-        assert (await talk.types("/verify all yes"))[-1] == "* verified: blue, mallory"
-        assert red.client.info(room).unverified == 0
-        with pytest.raises(UsageError, match="has changed since these words"):
-            red.client.verify_room(room, [])
 
 
 async def test_verify_alone_shows_the_key_and_asks(tmp_path: Path) -> None:

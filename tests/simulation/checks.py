@@ -375,9 +375,7 @@ class Checks:
             }
             for each in sent.values():
                 if each.seq not in log:
-                    self.fail(
-                        "I1", f"entry {each.seq} of {each.label} was acknowledged and is not in the log"
-                    )
+                    self.fail("I1", f"entry {each.seq} of {each.label} was acknowledged, but is not logged")
             for device in self.world.honest():
                 if device.client is None or not self._equal_view(device):
                     continue
@@ -455,10 +453,9 @@ class Checks:
         """See that an audit of what honest devices stored finds nothing, save where a relay lied to them."""
         for device in filter(self._equal_view, self.world.honest()):
             store = device.session.store
-            for record in store.rooms():
-                for finding in audit_room(store, record):
-                    if not finding.ok:
-                        self.fail("P4", f"the audit of {device} says: {finding.text}")
+            bad = [each.text for record in store.rooms() for each in audit_room(store, record) if not each.ok]
+            if bad:
+                self.fail("P4", f"the audit of {device} says: {bad[0]}")
 
     def heard(self, room: bytes, words: dict[str, str]) -> tuple[list[str], list[str]]:
         """Return who lacks whose word, of `words` by device, without having been told; and who was told."""

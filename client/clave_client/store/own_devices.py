@@ -82,6 +82,11 @@ class OwnDevices:
 
     # --- the others ---
 
+    @property
+    def has_any(self) -> bool:
+        """Whether the account has, or had, any other device."""
+        return bool(self.others() or self.revoked())
+
     def others(self) -> dict[bytes, OwnDevice]:
         """Return the other devices that are not revoked, by key."""
         if self._others is None:

@@ -190,8 +190,8 @@ class Invitations:
         is_blocked = self._store.is_blocked(inviter.account)
         if is_blocked and known is not None:
             return True  # another's invitation, or a room in use, is not touched
-        is_own = inviter.account == self._account.verified.account
-        is_own = is_own and not self._sync.is_revoked(inviter.device)
+        own = self._account.verified.account
+        is_own = inviter.account == own and not self._sync.is_revoked(inviter.device)
         if not (is_blocked or is_own) and self._must_wait(inviter, known):
             return False
         with self._store.transaction():

@@ -184,8 +184,7 @@ class LinkJoins:
                 opened = open_offer(offer, secret)
                 if opened.head in unfit or opened.seen in unfit:
                     raise PeerError("the room has changed since; try again once a member is there")
-                built = self._build(offer, opened, secret)
-                return offer, opened, built, self._find_inviter(built, secret, is_inviter)
+                return (offer, opened, *self._build(offer, opened, secret, is_inviter))
             except (MLSError, PeerError) as error:
                 reason = reason or sanitize(str(error))
         raise NoOfferFits(f"you cannot join by this link now: {reason}")
@@ -202,8 +201,17 @@ class LinkJoins:
             raise RelayFault("the relay answered something else than was asked")
         return answer
 
-    def _build(self, offer: LinkOffer, opened: OpenedOffer, secret: LinkSecret) -> LinkJoin:
-        """Build the join by an offer. Raises `MLSError` or `PeerError` if it is of no use."""
+    def _build(
+        self,
+        offer: LinkOffer,
+        opened: OpenedOffer,
+        secret: LinkSecret,
+        is_inviter: Callable[[bytes], bool],
+    ) -> tuple[LinkJoin, Person]:
+        """Build the join by an offer; return it with who made the link, as a member of the room.
+
+        Raises `MLSError` or `PeerError` if it is of no use.
+        """
         built = build_link_join(
             opened.group_info,
             secret,
@@ -224,16 +232,9 @@ class LinkJoins:
             raise PeerError("the link has another key there")
         if link.not_after <= self._sync.clock():
             raise PeerError("the link has expired")
-        return built
-
-    def _find_inviter(
-        self, built: LinkJoin, secret: LinkSecret, is_inviter: Callable[[bytes], bool]
-    ) -> Person:
-        """Return who made the link, as a member of the room. Raises `PeerError` if nobody there did."""
-        link = agreed_state(built.group.extensions).find_link(secret.key)
         for person in Roster.of(built.group, self._store).people().values():
-            if link is not None and person.account == link.by and is_inviter(person.account):
-                return person
+            if person.account == link.by and is_inviter(person.account):
+                return built, person
         raise PeerError("whoever made the link is not in the room that it leads to")
 
     async def _submit(self, offer: LinkOffer, opened: OpenedOffer, built: LinkJoin) -> Accepted | Rejected:

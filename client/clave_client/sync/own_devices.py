@@ -17,7 +17,7 @@ from clave_client.store.database import Store
 from clave_client.store.own_devices import OwnDevice
 from clave_client.sync.handover import Handovers
 from clave_client.sync.pairing import Pairing
-from clave_client.sync.sibling_rooms import Claim, SiblingRooms, SiblingRoomsContext
+from clave_client.sync.sibling_rooms import SiblingRooms, SiblingRoomsContext
 from clave_client.sync.siblings import RELAY_TOO_OLD, SiblingContext, Siblings
 from clave_wire.messages import Passed, RemoveDevice
 from clave_wire.text import sanitize
@@ -32,12 +32,11 @@ class DevicesContext(SiblingRoomsContext, SiblingContext, Protocol):
 
 
 class DevicesInUse:
-    """The devices of one profile's account. `claim` is set before the first connection."""
+    """The devices of one profile's account; `rooms.claim` is set before the first connection."""
 
     def __init__(self, sync: DevicesContext, store: Store, account: Account) -> None:
         self._sync = sync
         self._account = account
-        self.claim: Claim | None = None
         self.siblings = Siblings(
             sync,
             store,
@@ -58,7 +57,6 @@ class DevicesInUse:
 
     def connected(self) -> None:
         """Meet the other devices, and go on with what was interrupted."""
-        self.rooms.claim = self.claim
         self.siblings.connected()
         if self.known.handover is not None:
             self._sync.spawn(self.handovers.go_on)

@@ -153,16 +153,6 @@ class RoomSync(Waiting):
         self.connection.check()
 
     @property
-    def transport(self) -> RelayTransport:
-        """The connection that is up. Raises `RelayUnreachable` while there is none."""
-        return self.connection.current
-
-    @property
-    def is_online(self) -> bool:
-        """Whether there is a connection now."""
-        return self.connection.is_up
-
-    @property
     def own_device(self) -> bytes:
         """This device's public key."""
         return self.account.device.public

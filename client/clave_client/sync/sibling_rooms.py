@@ -162,8 +162,7 @@ class SiblingRooms:
 
     def check(self) -> None:
         """Do in the background what is to be done in any room."""
-        known = self._siblings.known
-        if not self._sync.is_online or not (known.others() or known.revoked()):
+        if not self._sync.is_online or not self._siblings.known.has_any:
             return
         self._again = True
         if not self._running:
@@ -172,7 +171,11 @@ class SiblingRooms:
 
     def check_room(self, room: LocalRoom) -> None:
         """Do in the background what is to be done in one room, if anything is."""
-        if room.id not in self._postponed and (self.missing(room) or self.removed(room)):
+        if (
+            self._siblings.known.has_any
+            and room.id not in self._postponed
+            and (self.missing(room) or self.removed(room))
+        ):
             self.check()
 
     async def _run(self) -> None:

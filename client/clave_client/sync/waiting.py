@@ -1,4 +1,4 @@
-"""How whoever uses a `RoomSync` waits for what its rooms become. Knows no messages of the relay."""
+"""The connection of a `RoomSync`, and waiting for what its rooms become. Knows no messages of the relay."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from collections.abc import Callable
 from clave_client import events
 from clave_client.errors import ClientError
 from clave_client.net.reconnecting_transport import ReconnectingTransport
+from clave_client.net.transport import RelayTransport
 from clave_client.rooms.local_room import LocalRoom
 from clave_client.sync.resumes import Resumes
 from clave_client.sync.waiters import Waiters
@@ -15,12 +16,22 @@ __all__ = ["Waiting"]
 
 
 class Waiting:
-    """The waits for rooms of one profile; the base of `RoomSync`."""
+    """The connection of one profile, and the waits for its rooms; the base of `RoomSync`."""
 
     connection: ReconnectingTransport
     rooms: dict[bytes, LocalRoom]
     resumes: Resumes
     waiters: Waiters
+
+    @property
+    def transport(self) -> RelayTransport:
+        """The connection that is up. Raises `RelayUnreachable` while there is none."""
+        return self.connection.current
+
+    @property
+    def is_online(self) -> bool:
+        """Whether there is a connection now."""
+        return self.connection.is_up
 
     async def wait_for(self, condition: Callable[[], bool]) -> None:
         """Wait until `condition` holds; it is checked again after every batch from the relay.

@@ -9,7 +9,8 @@ import pytest
 
 from clave_server.rooms import segment
 from clave_wire import messages as m
-from relaykit import ROOM, RelayUnderTest, entries, limit_pages, payloads
+from diskkit import limit_pages
+from relaykit import ROOM, RelayUnderTest, entries, payloads
 
 COMMIT = m.Kind.COMMIT
 

@@ -21,8 +21,9 @@ from clave_server.storage import schema
 from clave_wire import messages as m
 from clave_wire.header import Header, Seen, pack_header
 from clave_wire.messages import Code, Kind, Submit
+from diskkit import limit_pages
 from linkkit import is_ordinary, joining, refused, room_with_link, routed
-from relaykit import ROOM, RawClient, RelayUnderTest, entries, limit_pages
+from relaykit import ROOM, RawClient, RelayUnderTest, entries
 
 RED, BLUE, GREEN, GREY = (bytes([number]) * 32 for number in range(1, 5))
 MEMBERS = {RED: "red", BLUE: "blue", GREEN: "green", GREY: "red"}

@@ -15,6 +15,7 @@ from clave_server.rooms.retention import RetentionPolicy
 from clave_server.storage.schema import connect_reader
 from clave_wire import messages as m
 from clave_wire.messages import Code
+from diskkit import limit_pages
 from linkkit import (
     find,
     found,
@@ -29,7 +30,6 @@ from linkkit import (
 from relaykit import (
     ROOM,
     RelayUnderTest,
-    limit_pages,
     running_relay,
 )
 
