@@ -78,9 +78,9 @@ class MessageEffects:
         content, person = change.content, change.person
         self._report, self._is_admin = report, change.is_admin
         is_own = person.device == self._room.roster.own_device
+        if self._room.direct and person.account != self._room.account and not self._room.is_joint:
+            self._room.note_joint()  # whoever speaks has joined; a device that came later never read of it
         if content.kind is ContentKind.JOINED:
-            if person.account != self._room.account:
-                self._room.note_joint()
             if not is_own and report.is_new(person.device, "joined"):
                 report.add(events.InvitationAccepted(self._room.id, person))
             return

@@ -323,3 +323,18 @@ async def test_a_stored_time_that_cannot_be_is_not_shown(tmp_path: Path) -> None
         lines = device_lines(await red.devices())
         assert [line.split()[0] for line in lines] == ["main", "laptop"]
         assert "since" not in lines[0]
+
+
+async def test_a_later_device_knows_by_what_is_said_that_both_joined_a_direct_room(tmp_path: Path) -> None:
+    async with MemoryRelay() as relay, relay.client("red") as red, relay.client("blue") as blue:
+        room = (await red.open_direct("blue")).id
+        await sees(blue, lambda: room in blue.rooms)
+        await blue.accept(room)
+        await blue.room(room).send("one")
+        await sees(red, lambda: red.sync.rooms[room].is_joint)
+        await add_device(relay, red, tmp_path, "laptop")
+        async with device_at(relay, tmp_path, "red") as laptop:
+            await sees(laptop, lambda: room in laptop.rooms and laptop.sync.rooms[room].synced)
+            assert not laptop.sync.rooms[room].is_joint
+            await blue.room(room).send("two")
+            await sees(laptop, lambda: laptop.sync.rooms[room].is_joint)
