@@ -99,9 +99,15 @@ class LogAudit:
             yield entry
 
     def _views(self) -> Iterator[Seen]:
-        """Yield the views in the headers of all payloads that are kept."""
-        payloads = [entry.payload for entry in self._waiting()]
-        payloads += [] if self._commits is None else self._commits.payloads
+        """Yield the views in the headers of all payloads that are kept.
+
+        Not those of entries that say what comes after them, which only an insider's do.
+        """
+        for entry in self._waiting():
+            seen = split_payload(entry.payload)[0].seen
+            if seen.seq < entry.seq:
+                yield seen
+        payloads = [] if self._commits is None else list(self._commits.payloads)
         items = audit_queries.outbox_rows(self._store, self._record.id)
         payloads += [item.payload for item in items if item.payload is not None and self._has_headers]
         for payload in payloads:

@@ -20,6 +20,7 @@ from clave_client.values import AuditFinding
 from clave_crypto.keys import Secret
 from clave_crypto.mls import Extension
 from clave_crypto.mls.stored import StoredWholeGroup
+from clave_wire.header import Seen
 from client.memory_relay import clock, confirm, deliver, in_one_room, rekey, say
 from client.rooms.test_former_contents import KEYS as OF_VERSION_9
 from client.store.test_migration import KEY as OF_VERSION_6
@@ -331,6 +332,22 @@ def test_an_entry_that_waits_is_compared_with_its_link(tmp_path: Path) -> None:
     assert "agrees with 2 views" in audited(red.store)["log"].text
     red.store.run("UPDATE chain SET hash = ? WHERE seq = ?", b"x" * 32, entry.seq)
     assert "is not that of the entry which waits" in failed(red.store)["log"]
+
+
+def test_what_an_insider_says_of_later_entries_is_held_against_nobody(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    log, (red, blue, green) = in_one_room(tmp_path, "red", "blue", "green")
+    say(log, red, "before")
+    deliver(log, red, blue, green)
+    cursor = blue.room.record.cursor
+    with monkeypatch.context() as lie:
+        lie.setattr(type(blue.room.chain), "seen", lambda _: Seen(cursor + 2, bytes(32)))
+        entry = rekey(log, blue, green)
+    say(log, red, "after")
+    deliver(log, red, blue, green)
+    assert entry.seq < cursor + 2 <= red.room.record.cursor
+    assert failed(red.store) == {}
 
 
 def test_an_own_change_that_waits_is_checked_too(tmp_path: Path) -> None:
