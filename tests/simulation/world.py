@@ -27,9 +27,11 @@ from clave_crypto.identity import AccountKey
 from clave_crypto.mls import MLS_128_DHKEMX25519_AES128GCM_SHA256_Ed25519 as SUITE_1
 from clave_crypto.mls.suites import CipherSuite
 from clave_server.rooms import sequencer
+from clave_wire import connection
+from clave_wire.connection import VERSIONS
 from clave_wire.framing import FrameBuffer, to_relay
 from clave_wire.limits import MAX_FRAME
-from clave_wire.messages import Submit
+from clave_wire.messages import ClaimKeyPackages, Submit
 from simulation.attacks import phantoms
 from simulation.checks import Checks
 from simulation.clock import VirtualLoop, VirtualTime
@@ -191,6 +193,9 @@ def world_of(seed: int | str, *, real: bool = False, siblings: bool = False) -> 
             stack.enter_context(mock.patch.object(owner, name, value))
         if not siblings:
             stack.enter_context(mock.patch.object(key_lookup, "_find_revoked", _none_revoked))
+            # A frame's length decides about its way: that of a claim without a device is as it was.
+            fields = {**vars(connection)["_FIELDS_BEFORE"], ClaimKeyPackages: (max(VERSIONS) + 1, 3)}
+            stack.enter_context(mock.patch.object(connection, "_FIELDS_BEFORE", fields))
         former = structlog.get_config()
         structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(50))
         stack.callback(lambda: structlog.configure(**former))
