@@ -235,10 +235,10 @@ async def refusals(evening: Evening, folder: Path) -> None:
         revoked = await made_link(home, "revoked")
         removed = await made_link(home, "removed")
         whole = JoinLink.parse(once)
-        there = JoinLink.make(RelayAddress.parse(impostor.address), whole.pin, bytes(32), whole.secret.seed)
+        there = JoinLink.make(RelayAddress.parse(impostor.address), whole.pin, bytes(32), whole.seed)
         await tries("cut off", once[:-9])
         await tries("mistyped", once[:-2] + ("AA" if once[-2:] != "AA" else "BB"))
-        await tries("of a later version", of_version_2(whole))
+        await tries("of a later version", of_later_version(whole))
         await tries("another relay answers", there.text)
         await tries("nobody made it", JoinLink.make(whole.address, whole.pin, bytes(32)).text)
         await clave(home / "blue", "join", "--name", "blue", once)
@@ -260,9 +260,9 @@ async def refusals(evening: Evening, folder: Path) -> None:
     evening.page.append("")
 
 
-def of_version_2(link: JoinLink) -> str:
+def of_later_version(link: JoinLink) -> str:
     """Return a link as a later version might make it."""
-    whole = bytes((2,)) + link.pin + link.inviter + link.secret.seed
+    whole = bytes((9,)) + link.pin + link.account + link.seed
     label = b"clave 1 join link\0" + str(link.address).encode() + b"\0"
     whole += hashlib.sha256(label + whole).digest()[:4]
     return f"clave://{link.address}/#{base64.urlsafe_b64encode(whole).rstrip(b'=').decode()}"

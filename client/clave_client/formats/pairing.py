@@ -10,14 +10,13 @@ from __future__ import annotations
 
 import hashlib
 import os
-from typing import Annotated, Final, Self
+from typing import Annotated, Final
 
 import msgspec
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 from clave_client.errors import PeerError
-from clave_client.formats.link_secret import SEED_BYTES
 from clave_client.formats.room_words import room_words
 from clave_crypto.identity import DeviceKey
 from clave_crypto.keys import Secret
@@ -111,11 +110,6 @@ class PairingSecret:
 
     def __repr__(self) -> str:
         return f"<PairingSecret {self.login.public.hex()}>"
-
-    @classmethod
-    def generate(cls) -> Self:
-        """Make the secret of a new code."""
-        return cls(Secret(os.urandom(SEED_BYTES)))
 
     def seal(self, message: PairingMessage, *, by_first: bool) -> bytes:
         """Return a message of the first device, or of the new one, as it is passed on."""

@@ -12,9 +12,10 @@ import base64
 import binascii
 import enum
 import hashlib
+import os
 import re
 from dataclasses import dataclass
-from typing import Final, NamedTuple
+from typing import ClassVar, Final, NamedTuple, Self
 
 from clave_client.errors import LinkUnusable, UsageError
 from clave_client.formats.link_secret import SEED_BYTES
@@ -23,7 +24,7 @@ from clave_client.net.certificate_trust import LINK_PIN_BYTES
 from clave_crypto.identity import fingerprint_digest
 from clave_crypto.keys import Secret
 
-__all__ = ["LinkUse", "SecretLink", "account_digest"]
+__all__ = ["LinkUse", "SecretLink"]
 
 _CHECKSUM_BYTES: Final = 4
 _BYTES: Final = 1 + 2 * LINK_PIN_BYTES + SEED_BYTES + _CHECKSUM_BYTES
@@ -60,39 +61,46 @@ _WORDS: Final = {
 
 @dataclass(frozen=True, repr=False)
 class SecretLink:
-    """A link: its relay's address and certificate, who made it, and its secret (16 bytes).
+    """A link: its relay's address and certificate, who made it, and its secret; the base of one for each use.
 
     `pin` are the first 16 bytes of the digest of the relay's certificate, or zeros for one that a certificate
-    authority has to have signed; `account` are those of the fingerprint of an account.
+    authority has to have signed; `account` are those of the fingerprint of an account; `seed` has 16 bytes.
     """
 
-    use: LinkUse
+    USE: ClassVar[LinkUse]
+
     address: RelayAddress
     pin: bytes
     account: bytes
     seed: Secret
 
     def __repr__(self) -> str:
-        return f"<SecretLink {self.address}>"
+        return f"<{type(self).__name__} {self.address}>"
+
+    @classmethod
+    def make(cls, address: RelayAddress, pin: bytes, account: bytes, seed: Secret | None = None) -> Self:
+        """Return a link of an account at a relay: a new one, unless its seed is given."""
+        seed = Secret(os.urandom(SEED_BYTES)) if seed is None else seed
+        return cls(address, pin, fingerprint_digest(account)[:LINK_PIN_BYTES], seed)
 
     def is_of(self, account: bytes) -> bool:
         """Return whether an account made the link."""
-        return account_digest(account) == self.account
+        return fingerprint_digest(account)[:LINK_PIN_BYTES] == self.account
 
     @property
     def text(self) -> str:
-        """The link as it is shown."""
-        body = bytes((self.use,)) + self.pin + self.account + self.seed
+        """The link as it is shown; whoever has it can use it."""
+        body = bytes((self.USE,)) + self.pin + self.account + self.seed
         whole = body + _checksum(str(self.address), body)
         return f"{_SCHEME}{self.address}/#{base64.urlsafe_b64encode(whole).rstrip(b'=').decode()}"
 
     @classmethod
-    def parse(cls, text: str, use: LinkUse) -> SecretLink:
-        """Parse a link that has to be for `use`; spaces, line breaks and the command before it do not matter.
+    def parse(cls, text: str) -> Self:
+        """Parse a link for this use; spaces, line breaks and the command before it do not matter.
 
         Raises `LinkUnusable`.
         """
-        noun, purpose, remedy, _ = _WORDS[use]
+        noun, purpose, remedy, _ = _WORDS[cls.USE]
         packed = re.sub(r"[\s'\"<>]", "", text)
         found = re.fullmatch(r"(?:clave(?:join|devicejoin))?clave://([^/#]+)/?#(.*)", packed)
         if found is None:
@@ -116,15 +124,10 @@ class SecretLink:
             raise LinkUnusable(f"this {noun} is mistyped: its checksum does not fit; {remedy}")
         if len(whole) != _BYTES or body[0] not in {*LinkUse}:
             raise LinkUnusable(f"this {noun} is of a newer version of clave; update clave, then try it again")
-        if body[0] != use:
+        if body[0] != cls.USE:
             other = _WORDS[LinkUse(body[0])]
             raise LinkUnusable(f"this is a {other.noun} {other.purpose}; run: {other.command}")
-        return cls(use, address, body[1:17], body[17:33], Secret(body[33:]))
-
-
-def account_digest(account: bytes) -> bytes:
-    """Return what a link says of an account."""
-    return fingerprint_digest(account)[:LINK_PIN_BYTES]
+        return cls(address, body[1:17], body[17:33], Secret(body[33:]))
 
 
 def _characters(size: int) -> int:

@@ -205,7 +205,7 @@ async def test_a_profile_of_another_relay_does_not_join() -> None:
     async with MemoryRelay() as relay:
         _, link = await made(relay)
         parsed = JoinLink.parse(link)
-        other = JoinLink(parsed.address, bytes(15) + b"1", parsed.inviter, parsed.secret)
+        other = JoinLink(parsed.address, bytes(15) + b"1", parsed.account, parsed.seed)
         async with relay.client("green") as green:
             with pytest.raises(LinkUnusable, match="this link is of another relay, memory"):
                 await green.join_link(other.text)
@@ -254,7 +254,7 @@ async def test_a_link_whose_maker_is_not_there_leads_nowhere() -> None:
     async with MemoryRelay() as relay:
         _, link = await made(relay)
         parsed = JoinLink.parse(link)
-        other = JoinLink(parsed.address, parsed.pin, bytes(16), parsed.secret)
+        other = JoinLink(parsed.address, parsed.pin, bytes(16), parsed.seed)
         async with relay.client("green") as green:
             with pytest.raises(
                 LinkUnusable, match="whoever made the link is not in the room that it leads to"
