@@ -131,6 +131,7 @@ class Client(ClientDevices):
             return
         self._is_new = not self._profile.has_store
         self._opened = self._open_profile()
+        self.sync.devices.settings.open_room = lambda: self.open_direct(self.name)
         self.sync.expiry.check()  # before anything is shown
 
     async def connect(self) -> Connected:

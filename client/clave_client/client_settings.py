@@ -9,6 +9,7 @@ from clave_client.client_state import ClientState
 from clave_client.errors import MemberNotFound, UsageError
 from clave_client.formats.content import MAX_BODY_BYTES
 from clave_client.rooms.room_messages import READ_RECEIPTS
+from clave_client.sync.blocking import block_account
 from clave_client.values import BlockedPerson
 from clave_crypto.identity import fingerprint
 from clave_wire.text import sanitize
@@ -38,14 +39,7 @@ class ClientSettings(ClientState):
         if len(found) > 1:
             raise UsageError(f"several accounts go by {sanitize(name)}; decide with /trust first")
         account = found[0].account
-        refused = [room for room in self.sync.rooms.values() if room.is_invited_by(account)]
-        with self.sync.store.transaction():
-            self.sync.store.block(account, name)
-            self.sync.journal.forget_account(account)
-            for room in refused:
-                room.refuse()
-        for room in refused:
-            self.sync.submit_noted(room)
+        block_account(self.sync, account, name)
         return BlockedPerson(name, account, fingerprint(account))
 
     def unblock(self, name: str) -> BlockedPerson:

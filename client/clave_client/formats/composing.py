@@ -28,6 +28,7 @@ from clave_client.formats.mimi.content import (
 )
 from clave_client.formats.mimi.message_id import account_uri, legacy_message_id, message_id, room_uri
 from clave_client.formats.mimi.status import encode_status
+from clave_client.formats.own_settings import OWN_SETTINGS, SettingsMessage, encode_settings
 from clave_client.formats.typed_markdown import write
 
 __all__ = ["Composer", "Outgoing"]
@@ -85,6 +86,11 @@ class Composer:
         """Return a report of what became of messages of others."""
         part = SinglePart(MESSAGE_STATUS, encode_status(found), disposition=Disposition.UNSPECIFIED)
         return self._make(ContentKind.STATUS, part)
+
+    def settings(self, message: SettingsMessage) -> Outgoing:
+        """Return settings for the other devices of this account."""
+        part = SinglePart(OWN_SETTINGS, encode_settings(message), disposition=Disposition.UNSPECIFIED)
+        return self._make(ContentKind.SETTINGS, part)
 
     def joined(self) -> Outgoing:
         """Return the note that an invited member accepted."""

@@ -33,6 +33,7 @@ from clave_client.formats.mimi.content import (
 )
 from clave_client.formats.mimi.message_id import account_uri, legacy_message_id, message_id, room_uri
 from clave_client.formats.mimi.status import decode_status
+from clave_client.formats.own_settings import OWN_SETTINGS, SettingsMessage, decode_settings
 from clave_wire.text import sanitize
 
 __all__ = [
@@ -74,6 +75,7 @@ class ContentKind(enum.IntEnum):
     REACTION = 5
     STATUS = 6
     UNKNOWN = 7
+    SETTINGS = 8
 
 
 SPEAKING: Final = frozenset(
@@ -108,6 +110,7 @@ class Content(msgspec.Struct, frozen=True):
     statuses: tuple[tuple[bytes, int], ...] = ()
     expires: Expiration | None = None
     sent_at: int | None = None
+    settings: SettingsMessage | None = None
 
     def __repr__(self) -> str:
         return f"<Content {self.id!r}, {self.kind!r}, {len(self.text)} characters>"
@@ -151,6 +154,8 @@ def _of_mimi(content: MimiContent, found: bytes) -> Content:
         return Content(found, ContentKind.JOINED) if joined else unknown
     if isinstance(part, SinglePart) and _is_type(part.content_type, MESSAGE_STATUS):
         return Content(found, ContentKind.STATUS, statuses=tuple(decode_status(part.content)))
+    if isinstance(part, SinglePart) and _is_type(part.content_type, OWN_SETTINGS):
+        return Content(found, ContentKind.SETTINGS, settings=decode_settings(part.content))
     if disposition_of(part) is Disposition.REACTION or _has_reactions(part):
         reactions = _reactions(part)
         if not reactions or not content.in_reply_to:

@@ -31,6 +31,7 @@ from clave_client.rooms.policy import (
 )
 from clave_client.rooms.rekeys import Rekey, RekeyEffect
 from clave_client.rooms.relay_restores import common_log_end
+from clave_client.rooms.settings_entries import ASKED_PART
 from clave_client.rooms.state_change import StateChange
 from clave_client.rooms.stored_room import InFlight
 from clave_client.store.database import OutboxItem
@@ -190,6 +191,7 @@ class LocalRoom(LinkRoom):
                 fork = self.epochs.fork
                 self.epochs.set_fork(shared if fork is None else min(shared, fork))
                 self.set(began=min(record.began, shared))
+                self.put_part(ASKED_PART, None)
             elif record.began > resumed.seq:  # check the next entries in any case
                 self.set(began=resumed.seq)
                 if record.incarnation or not resumed.restores:

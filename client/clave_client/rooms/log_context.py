@@ -25,6 +25,7 @@ from clave_client.rooms.message_effects import MessageEffects
 from clave_client.rooms.policy import joined_by, room_title
 from clave_client.rooms.rekeys import Rekey
 from clave_client.rooms.roster import Roster
+from clave_client.rooms.settings_entries import ASKED_PART
 from clave_client.rooms.signature_checks import SignatureChecks
 from clave_client.rooms.state_events import Departed, state_events
 from clave_client.store.database import OutboxItem, Store
@@ -191,6 +192,8 @@ class LogContext:
                 self.report.add(event)
         room.set(title=title, lost=0)
         room.note_offered()
+        if author is None:  # this device could not read what was said meanwhile
+            room.put_part(ASKED_PART, None)
         confirmed_at, self.accepted_at = self.accepted_at, 0  # those buffered were accepted before
         confirmed = [item for item in own if item.head == room.head and item.kind is not ContentKind.TEXT]
         for parsed in buffered:

@@ -21,6 +21,7 @@ from clave_client.formats.markdown import mentioned, readable
 from clave_client.formats.mimi.status import MessageStatus
 from clave_client.rooms.batch_report import BatchReport
 from clave_client.rooms.local_room import LocalRoom
+from clave_client.rooms.settings_entries import take_settings
 from clave_client.store.database import Store
 from clave_client.store.message_tables import HistoryLine
 from clave_client.values import Phase
@@ -83,6 +84,10 @@ class MessageEffects:
         if content.kind is ContentKind.JOINED:
             if not is_own and report.is_new(person.device, "joined"):
                 report.add(events.InvitationAccepted(self._room.id, person))
+            return
+        if content.settings is not None:
+            if not take_settings(self._room, self._store, content.settings, person):
+                self._report_inert(person, "sent settings of its own")
             return
         line = self._line(content, person, place, change.accepted_at)
         self._is_blocked = self._store.is_blocked(person.account)

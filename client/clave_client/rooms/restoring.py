@@ -6,6 +6,7 @@ from collections.abc import Callable
 
 from clave_client.rooms.epoch_tracker import RESTORED_PART
 from clave_client.rooms.loading import load_rooms
+from clave_client.rooms.settings_entries import ASKED_PART
 from clave_client.store.database import Store
 from clave_client.values import Phase
 
@@ -25,6 +26,7 @@ def mark_restored(store: Store, clock: Callable[[], float]) -> list[str]:
         for record in store.rooms():
             if record.phase in (Phase.INVITED, Phase.JOINED, Phase.LEAVING):  # also one to be opened later
                 store.put_part(record.id, RESTORED_PART, b"1")
+                store.put_part(record.id, ASKED_PART, None)
         for room in rooms.values():
             with room.changing():
                 room.commits.drop()

@@ -220,17 +220,19 @@ class RoomMessages(LostEntries):
 
     # --- shown ---
 
-    def mark_shown(self, place: int, *, until: bool = False) -> bool:
+    def mark_shown(self, place: int, *, until: bool = False, elsewhere: bool = False) -> bool:
         """Note that the message at history seq `place` is shown; return False when it was before.
 
         With `until`, all up to it are. Those that are to be deleted some time after that are from now on.
+        With `elsewhere`, it was shown on another device of the account, which tells others.
         """
         is_late = place in self.late
         if place <= self.record.shown and not is_late and not (until and self.late):
             return False
         with self.changing():
             passed = self.late if until else frozenset()
-            self._note_read(min([self.record.shown + 1, place, *passed]), place)
+            first = min([self.record.shown + 1, place, *passed])
+            self._note_read(first, place, tells=not elsewhere)
             if until:
                 self._set_late(frozenset(late for late in self.late if late > place))
             elif is_late:
@@ -238,10 +240,10 @@ class RoomMessages(LostEntries):
             self.set(shown=max(self.record.shown, place))
         return True
 
-    def _note_read(self, first: int, last: int) -> None:
+    def _note_read(self, first: int, last: int, *, tells: bool) -> None:
         """Begin the time of messages from `first` to `last`, and owe receipts for them if wanted."""
         self._store.start_expiry(self.id, first, last, round(self.clock() * 1000))
-        if not self.owes_receipts or not self.tells_what_was_read:
+        if not tells or not self.owes_receipts or not self.tells_what_was_read:
             return
         for line in self._store.next_messages(self.id, first - 1, _MOST_RECEIPTS, before=last + 1):
             sender = self.find(line.sender)

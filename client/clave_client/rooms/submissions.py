@@ -34,6 +34,9 @@ _RETRY_LATER = {Code.PACE, Code.STORAGE}
 _KEPT = {ContentKind.TEXT, ContentKind.EDIT, ContentKind.DELETION, ContentKind.REACTION}
 """What is sent again when the relay has lost it or others could not read it."""
 
+_UNTOLD = {ContentKind.STATUS, ContentKind.SETTINGS}
+"""What a client sends by itself."""
+
 _SAYING = {ContentKind.TEXT, ContentKind.EDIT}
 _THERE = {MessageKind.TEXT, MessageKind.UNKNOWN}
 
@@ -95,7 +98,7 @@ def _record_own_message(log: LogContext, item: OutboxItem, seq: int, *, waits: b
     if item.data and not waits:  # without data, what it said was erased meanwhile
         me = room.roster.person(room.group.member(room.group.own_leaf))
         log.apply(log.read_content(item.data, me), me, seq)
-    if item.kind is ContentKind.STATUS:
+    if item.kind in _UNTOLD:
         return
     line = log.store.message(room.id, item.target or item.id)
     is_erased = item.kind in _SAYING and (line is None or line.kind not in _THERE)

@@ -261,7 +261,7 @@ class Service(DeviceService):
 
     def _summaries(self, records: Iterable[RoomRecord]) -> list[RoomSummary]:
         client = self._client
-        unread = self._store.unread_counts(client.sync.own_device)
+        unread = self._store.unread_counts(client.sync.account.verified.account)
         waiting = self._store.waiting_counts()
         muted = settings.muted_until(self._store)
         found = []

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
@@ -115,6 +115,16 @@ class StoreConnection:
             yield
         finally:
             self.connection.pragma("synchronous", "full")
+
+    def watch(self, written: Callable[[], None] | None) -> None:
+        """Call `written` whenever something is being committed, inside that commit; None ends that."""
+
+        def committing() -> bool:
+            if written is not None:
+                written()
+            return False  # go on
+
+        self.connection.set_commit_hook(None if written is None else committing)
 
     def roll_back(self) -> None:
         """Roll back, unless SQLite has done so itself, as after a full disk."""

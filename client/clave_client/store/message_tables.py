@@ -296,7 +296,7 @@ class MessageTables(StoreConnection):
         return self.lines(place, room, first, own, shown, listed, limit)
 
     def unread_counts(self, own: bytes) -> dict[bytes, tuple[int, int]]:
-        """Return by room how many messages of other devices were not shown, and how many of them mention me.
+        """Return by room how many messages of accounts but `own` were not shown, and how many mention it.
 
         Rooms without any are left out.
         """
@@ -304,7 +304,7 @@ class MessageTables(StoreConnection):
             "SELECT rooms.id, count(*), sum(mentions_me) FROM rooms JOIN room_numbers USING (id)"  # noqa: S608
             " JOIN messages ON messages.room = room_numbers.number"
             " JOIN senders AS writer ON writer.number = sender"
-            f" WHERE seq > shown AND writer.device != ? AND {_SHOWN} AND {_NEW} GROUP BY rooms.id"
+            f" WHERE seq > shown AND writer.account != ? AND {_SHOWN} AND {_NEW} GROUP BY rooms.id"
             " UNION ALL SELECT late_messages.id, count(*), sum(mentions_me) FROM late_messages"
             " JOIN room_numbers ON room_numbers.id = late_messages.id"
             " JOIN messages ON messages.room = room_numbers.number AND messages.seq = late_messages.seq"

@@ -30,12 +30,16 @@ def seen_keys(name: str, people: Iterable[Person], source: str) -> list[SeenKey]
 
 
 class Pins:
-    """The pins of one profile. `changes` counts what this object added or deleted."""
+    """The pins of one profile."""
 
     def __init__(self, store: Store) -> None:
         self._store = store
         self._decided: set[bytes] = set()
-        self.changes = 0
+
+    @property
+    def changes(self) -> int:
+        """A number that grows whenever a pin or a verified account may have changed."""
+        return self._store.pins_version
 
     def known(self, name: str) -> SeenKey | None:
         """Return the account that `name` is pinned to, or None."""
@@ -79,7 +83,6 @@ class Pins:
         """Pin a name. Raises `KeyMismatch` if it is pinned to another account."""
         self.check(name, found)
         self._store.add_pin(name, found.account)
-        self.changes += 1
 
     def repin(self, name: str, account: bytes) -> None:
         """Pin a name to an account in place of any other, as the user decided."""
@@ -89,7 +92,6 @@ class Pins:
                     self._store.drop_pin(bound)
             self._store.add_pin(name, account)
         self._decided.add(account)
-        self.changes += 1
 
     def is_verified(self, name: str, account: bytes) -> bool:
         """Return whether `account` is verified and `name` is pinned to it."""

@@ -143,6 +143,13 @@ DELETE FROM meta WHERE key = 'publications' OR key GLOB 'last_resort_to_publish 
 Rosters are stored anew, with who reads which content, and key packages replaced, to say it of this device.
 """
 
+_OWN_SETTINGS = """
+CREATE TABLE own_settings(kind INTEGER, subject BLOB, mine BLOB NOT NULL, value BLOB NOT NULL,
+    stamp INTEGER NOT NULL, writer BLOB NOT NULL, to_send INTEGER NOT NULL, to_apply INTEGER NOT NULL,
+    PRIMARY KEY(kind, subject)) STRICT, WITHOUT ROWID;
+"""
+"""What the devices of the account share: `value` is the latest, `mine` what was here at the last look."""
+
 
 def _bind_verified_names(db: apsw.Connection) -> None:
     """Pin the names of the verified accounts, and of no others."""
@@ -243,5 +250,6 @@ MIGRATIONS: tuple[str | Callable[[apsw.Connection], None], ...] = (
     _REPLACE_KEY_PACKAGES,
     _convert_messages,  # ids of 32 bytes, and what a conversation needs
     _REPLACE_KEY_PACKAGES,  # with those that list what rooms with links have
+    _OWN_SETTINGS,
 )
 """The steps from each version of the schema to the next: statements, or a function that runs them."""

@@ -16,6 +16,7 @@ from clave_client.store.account import Account
 from clave_client.store.database import Store
 from clave_client.store.own_devices import OwnDevice
 from clave_client.sync.handover import Handovers
+from clave_client.sync.own_settings import OwnSettingsContext, OwnSettingsInUse
 from clave_client.sync.pairing import Pairing
 from clave_client.sync.sibling_rooms import SiblingRooms, SiblingRoomsContext
 from clave_client.sync.siblings import RELAY_TOO_OLD, SiblingContext, Siblings
@@ -25,14 +26,17 @@ from clave_wire.text import sanitize
 __all__ = ["DevicesContext", "DevicesInUse"]
 
 
-class DevicesContext(SiblingRoomsContext, SiblingContext, Protocol):
+class DevicesContext(SiblingRoomsContext, SiblingContext, OwnSettingsContext, Protocol):
     """What this needs of a `RoomSync`."""
 
     connection: ReconnectingTransport
 
 
 class DevicesInUse:
-    """The devices of one profile's account; `rooms.claim` is set before the first connection."""
+    """The devices of one profile's account.
+
+    `rooms.claim` and `settings.open_room` are set before the first connection.
+    """
 
     def __init__(self, sync: DevicesContext, store: Store, account: Account) -> None:
         self._sync = sync
@@ -48,6 +52,7 @@ class DevicesInUse:
         self.known = self.siblings.known
         self.handovers = Handovers(sync, account, self.siblings)
         self.rooms = SiblingRooms(sync, account, self.siblings)
+        self.settings = OwnSettingsInUse(sync, store, account, self.siblings)
         self.pairing: Pairing | None = None
         self.former_pairings: set[str] = set()
         """The ids of those that the current one has replaced."""
@@ -66,6 +71,7 @@ class DevicesInUse:
     def disconnected(self) -> None:
         """Forget what only holds while connected."""
         self.siblings.disconnected()
+        self.settings.disconnected()
 
     def handle(self, passed: Passed) -> None:
         """Take what another device passes on."""
@@ -77,6 +83,7 @@ class DevicesInUse:
 
     def _changed(self) -> None:
         self.rooms.begin()
+        self.settings.check()
         self._sync.batch_done()
 
     def _came(self, device: bytes) -> None:

@@ -140,6 +140,7 @@ class RoomSync(Waiting):
 
     async def close(self, *, goodbye: bool = True) -> None:
         """Stop, send goodbye if wanted, and close. What was not acknowledged stays in the outbox."""
+        self.devices.settings.finish()
         self.connection.stop()
         self.expiry.stop()
         self._key_packages.disconnected()

@@ -149,12 +149,12 @@ def test_a_late_message_that_was_deleted_is_not_counted_as_new(tmp_path: Path) -
     message = said(log, red, "late")
     deliver(log, red, blue, green)
     settle(log, red, blue, green)
-    assert blue.store.unread_counts(blue.device)[blue.room.id] == (1, 0)
+    assert blue.store.unread_counts(blue.room.account)[blue.room.id] == (1, 0)
     blue.restarts()
-    assert blue.store.unread_counts(blue.device)[blue.room.id] == (1, 0)
+    assert blue.store.unread_counts(blue.room.account)[blue.room.id] == (1, 0)
     with blue.store.transaction():
         blue.store.erase_message(blue.room.id, message, MessageKind.DELETED)
-    assert blue.store.unread_counts(blue.device).get(blue.room.id) is None
+    assert blue.store.unread_counts(blue.room.account).get(blue.room.id) is None
 
 
 def test_a_relative_expiry_of_nothing_is_one_of_a_second(tmp_path: Path) -> None:
