@@ -62,7 +62,8 @@ class ClientDevices(ClientLinks):
         )
 
     def _rooms_with(self, device: bytes) -> int:
-        joined = (room for room in self.sync.rooms.values() if room.record.phase is Phase.JOINED)
+        rooms = self.sync.rooms.values()
+        joined = (room for room in rooms if room.record.phase is Phase.JOINED and not room.is_notes)
         return sum(room.roster.has(device) for room in joined)
 
     # --- adding ---

@@ -113,6 +113,11 @@ class RoomMessages(LostEntries):
         return self._direct
 
     @property
+    def is_notes(self) -> bool:
+        """Whether this is a room of own notes, which only devices of this account can be in."""
+        return self.direct == [self.account]
+
+    @property
     def is_archived(self) -> bool:
         """Whether lists leave this room out until somebody says something there."""
         if self._is_archived is None:

@@ -7,7 +7,7 @@ that changes a setting has to tell, and a crash loses nothing.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from typing import Final, NamedTuple
+from typing import Final
 
 import msgspec
 
@@ -39,12 +39,15 @@ _MERGE: Final = (
 """What was read last is always applied, as devices read on from wherever they are."""
 
 
-class _Known(NamedTuple):
+class _Known(msgspec.Struct, frozen=True, array_like=True):
     """What was stored of a setting here at the last look, its stamp, and whether it is to be applied."""
 
     mine: bytes
     stamp: int
     to_apply: bool
+
+    def __repr__(self) -> str:
+        return f"<_Known {self.stamp!r}>"
 
 
 class OwnSettings:

@@ -103,8 +103,7 @@ class OwnSettingsInUse:
     @property
     def room(self) -> LocalRoom | None:
         """The account's own room: of several, that with the lowest id."""
-        own = [self._account.verified.account]
-        found = [room for room in self._sync.rooms.values() if room.direct == own and room.is_joined]
+        found = [room for room in self._sync.rooms.values() if room.is_notes and room.is_joined]
         return min((room for room in found if is_own_room(room)), key=lambda room: room.id, default=None)
 
     def _open_room(self) -> None:
@@ -133,8 +132,8 @@ class OwnSettingsInUse:
             self._known.note_changes(now)
         self._apply()
         room = self.room
-        if room is None or not room.may_send:
-            return
+        if room is None or not room.may_send or any(map(room.roster.has, self._siblings.known.revoked())):
+            return  # a removed device is told nothing
         purpose = self._purpose(room)
         with room.changing():
             found = self._known.take_unsent() if purpose is Purpose.CHANGE else self._known.take_all()

@@ -256,7 +256,7 @@ class SiblingRooms:
             return [Remove(leaf) for leaf, each in members if each.signature_key in left] or None
 
         counts = await self._sync.commit(room.id, propose)
-        for device in gone:
+        for device in () if room.is_notes else gone:
             self._removed[device] = self._removed.get(device, 0) + 1
         return counts
 
@@ -278,16 +278,18 @@ class SiblingRooms:
             for add in adds:
                 device = add.key_package.leaf_node.signature_key
                 if room.roster.has(device):
-                    self._added[device] = self._added.get(device, 0) + 1
+                    self._added[device] = self._added.get(device, 0) + (not room.is_notes)
                     self._told.pop((room.id, device), None)
         return not self.missing(room)
 
     # --- telling ---
 
     def _tell_brought(self) -> None:
-        count = sum(each.record.phase is Phase.JOINED for each in self._sync.rooms.values())
-        text = f"your other device brought you in: you are in {_rooms(count)} now"
-        self._sync.emit(events.Notice(b"", text))
+        joined = [each for each in self._sync.rooms.values() if each.record.phase is Phase.JOINED]
+        count = sum(not each.is_notes for each in joined)
+        if count:
+            text = f"your other device brought you in: you are in {_rooms(count)} now"
+            self._sync.emit(events.Notice(b"", text))
         self._brought.clear()
 
     def _report(self) -> None:
@@ -295,7 +297,7 @@ class SiblingRooms:
         known = self._siblings.known
         others = known.others()
         for device, count in self._added.items():
-            if device in others:
+            if count and device in others:
                 name = sanitize(known.identity(others[device]).device_name)
                 self._sync.emit(events.Notice(b"", f"your device {name} was added to {_rooms(count)}"))
         for count in self._removed.values():

@@ -189,7 +189,7 @@ async def test_a_room_that_cannot_be_read_does_not_keep_a_removed_device_in_the_
                 for room in rooms:
                     if room != stuck:
                         await sees(blue, lambda room=room: "red/laptop" not in devices_in(blue, room))  # type: ignore[misc]
-                assert red.rooms_to_settle == 1
+                await sees(red, lambda: red.rooms_to_settle == 1)
         async with relay.client("red") as red:
             await sees(blue, lambda: "red/laptop" not in devices_in(blue, stuck))
 
