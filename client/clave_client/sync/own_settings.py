@@ -137,7 +137,7 @@ class OwnSettingsInUse:
         purpose = self._purpose(room)
         with room.changing():
             found = self._known.take_unsent() if purpose is Purpose.CHANGE else self._known.take_all()
-            if not found and purpose is not Purpose.ASK:
+            if not found and purpose is Purpose.CHANGE:
                 return
             for message in in_messages(purpose, found):
                 room.outbox.append(room.composer.settings(message), now)
