@@ -115,7 +115,7 @@ class RoomMessages(LostEntries):
     @property
     def is_notes(self) -> bool:
         """Whether this is a room of own notes, which only devices of this account can be in."""
-        return self.direct == [self.account]
+        return len(self.direct) == 1
 
     @property
     def is_archived(self) -> bool:
