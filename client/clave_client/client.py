@@ -392,12 +392,14 @@ class Client(ClientDevices):
         return here.synced
 
     def note_leave(self, room: bytes) -> None:
-        """Store that this device leaves a room; `submit_noted` sends it."""
+        """Store that this device leaves a room, for `submit_noted`; the other ones of the account follow."""
         here = self._room(room)
-        if here.record.phase is Phase.INVITED:
-            here.decline()
-        else:
-            here.start_leaving()
+        with self.sync.store.transaction():
+            if here.record.phase is Phase.INVITED:
+                here.decline()
+            else:
+                here.start_leaving()
+            here.note_answer("out")
 
     async def leave(self, room: bytes) -> bool:
         """Leave a room: the others rekey, and this device's keys of the room are deleted.

@@ -135,6 +135,7 @@ class ClientLinks(ClientRoles):
                 here.enqueue_joined()
             else:
                 here.decline()
+            here.note_answer("in" if accept else "out")
 
     async def join_link(self, text: str) -> bytes:
         """Join the room of a link; return its id once the relay has that on disk.

@@ -8,7 +8,7 @@ from __future__ import annotations
 from clave_client.client_state import ClientState
 from clave_client.errors import MemberNotFound, UsageError
 from clave_client.formats.content import MAX_BODY_BYTES
-from clave_client.rooms.room_messages import READ_RECEIPTS
+from clave_client.store.settings import DRAFT, READ_RECEIPTS
 from clave_client.sync.blocking import block_account
 from clave_client.values import BlockedPerson
 from clave_crypto.identity import fingerprint
@@ -16,7 +16,6 @@ from clave_wire.text import sanitize
 
 __all__ = ["ClientSettings"]
 
-_DRAFT = "draft"
 _YES = "yes"
 
 
@@ -69,11 +68,11 @@ class ClientSettings(ClientState):
 
     def draft(self, room: bytes) -> str:
         """Return what was typed in a room and not sent."""
-        return self.sync.store.room_setting(room, _DRAFT)
+        return self.sync.store.room_setting(room, DRAFT)
 
     def set_draft(self, room: bytes, text: str) -> None:
         """Keep what was typed in a room and not sent; an empty text deletes it."""
         self._room(room)
         if len(text.encode(errors="replace")) > MAX_BODY_BYTES:
             raise UsageError(f"a draft has at most {MAX_BODY_BYTES} bytes")
-        self.sync.store.set_room_setting(room, _DRAFT, text.encode(errors="replace").decode())
+        self.sync.store.set_room_setting(room, DRAFT, text.encode(errors="replace").decode())

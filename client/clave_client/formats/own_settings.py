@@ -46,8 +46,9 @@ class SettingKind(enum.IntEnum):
     """What a setting is about; its subject is a room's id, an account, or the skeleton of a name.
 
     READ is the id of the last message shown in a room, DRAFT what was typed there, MUTE until when it rings
-    no bell (seconds since 1970 in ASCII), ARCHIVE and RECEIPTS "yes" or nothing. BLOCK and VERIFIED have the
-    account's name, CONTACT a `Contact`. An empty value deletes.
+    no bell (seconds since 1970 in ASCII), ARCHIVE and RECEIPTS "yes" or nothing, ANSWER "in" or "out", as its
+    user has accepted or left. BLOCK and VERIFIED have the account's name, CONTACT a `Contact`. An empty value
+    deletes.
     """
 
     READ = 1
@@ -58,6 +59,7 @@ class SettingKind(enum.IntEnum):
     BLOCK = 6
     CONTACT = 7
     VERIFIED = 8
+    ANSWER = 9
 
 
 class Contact(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=True):

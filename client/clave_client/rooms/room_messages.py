@@ -17,20 +17,15 @@ from clave_client.formats.mimi.content import Expiration
 from clave_client.formats.mimi.status import MessageStatus
 from clave_client.rooms.lost_entries import LostEntries
 from clave_client.rooms.stored_room import DIRECT, JOINT, REFUSED
+from clave_client.store.settings import ANSWER, ARCHIVED, READ_RECEIPTS
 from clave_client.values import Phase
 from clave_crypto.identity import fingerprint
 from clave_wire.text import sanitize
 
-__all__ = ["MOST_RECEIPT_ACCOUNTS", "READ_RECEIPTS", "RoomMessages"]
+__all__ = ["MOST_RECEIPT_ACCOUNTS", "RoomMessages"]
 
 MOST_RECEIPT_ACCOUNTS: Final = 20
 """Accounts of the largest room in which receipts are sent."""
-
-_ARCHIVED: Final = "archived"
-"""The setting of a room by which lists leave it out until somebody says something there."""
-
-READ_RECEIPTS: Final = "read receipts"
-"""The setting of a room by which its user has others told what was read."""
 
 _MOST_RECEIPTS: Final = 500
 """Most messages of which it is told at once that they were received or read."""
@@ -121,13 +116,13 @@ class RoomMessages(LostEntries):
     def is_archived(self) -> bool:
         """Whether lists leave this room out until somebody says something there."""
         if self._is_archived is None:
-            self._is_archived = bool(self._store.room_setting(self.id, _ARCHIVED))
+            self._is_archived = bool(self._store.room_setting(self.id, ARCHIVED))
         return self._is_archived
 
     def set_archived(self, *, archived: bool) -> None:
         """Leave this room out of lists, or take it in again."""
         if archived != self.is_archived:
-            self._store.set_room_setting(self.id, _ARCHIVED, "yes" if archived else "")
+            self._store.set_room_setting(self.id, ARCHIVED, "yes" if archived else "")
             self._is_archived = archived
 
     @property
@@ -141,6 +136,10 @@ class RoomMessages(LostEntries):
             self._store.set_room_setting(self.id, JOINT, "yes")
 
     # --- decisions of the user ---
+
+    def note_answer(self, answer: str) -> None:
+        """Note for the other devices of the account that its user has come "in", or gone "out"."""
+        self._store.set_room_setting(self.id, ANSWER, answer)
 
     def accept(self) -> None:
         """Accept the invitation. Raises `UsageError` if there is none."""

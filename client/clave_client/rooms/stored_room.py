@@ -36,6 +36,7 @@ from clave_client.rooms.roster import Roster, RosterMember
 from clave_client.rooms.state_rules import check_removal
 from clave_client.rooms.stored_group import StoredGroup
 from clave_client.store.database import RoomRecord, Store
+from clave_client.store.settings import ANSWER
 from clave_client.values import ERA_BITS, Phase
 from clave_crypto.identity import DeviceKey
 from clave_crypto.keys import Secret
@@ -159,7 +160,7 @@ class StoredRoom:
             room.put_part("submissions before", record.submission.to_bytes(8, "big"))
             direct = "".join(account.hex() for account in agreed_state(group.extensions).direct)
             store.set_room_setting(record.id, DIRECT, direct)
-            for setting in (REFUSED, JOINT):
+            for setting in (REFUSED, JOINT, ANSWER):
                 store.set_room_setting(record.id, setting, "")
             room._save()
         return room

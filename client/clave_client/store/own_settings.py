@@ -13,14 +13,15 @@ import msgspec
 
 from clave_client.formats.own_settings import MAX_STAMP, Contact, Setting, SettingKind
 from clave_client.store.database import Store
-from clave_client.store.settings import muted_until
+from clave_client.store.settings import ANSWER, ARCHIVED, DRAFT, READ_RECEIPTS, muted_until
 
 __all__ = ["ROOM_SETTINGS", "OwnSettings"]
 
 ROOM_SETTINGS: Final = {
-    SettingKind.DRAFT: "draft",
-    SettingKind.ARCHIVE: "archived",
-    SettingKind.RECEIPTS: "read receipts",
+    SettingKind.DRAFT: DRAFT,
+    SettingKind.ARCHIVE: ARCHIVED,
+    SettingKind.RECEIPTS: READ_RECEIPTS,
+    SettingKind.ANSWER: ANSWER,
 }
 """The settings of rooms that are shared, by their names in the store."""
 

@@ -13,7 +13,11 @@ from clave_client.formats.content import MAX_BODY_BYTES
 from clave_client.store.database import Store
 
 __all__ = [
+    "ANSWER",
+    "ARCHIVED",
+    "DRAFT",
     "KEPT_LINES",
+    "READ_RECEIPTS",
     "add_typed_line",
     "last_room",
     "mute",
@@ -24,6 +28,18 @@ __all__ = [
     "told",
     "typed_lines",
 ]
+
+DRAFT: Final = "draft"
+"""The setting of a room with what was typed there and not sent."""
+
+ARCHIVED: Final = "archived"
+"""The setting of a room by which lists leave it out until somebody says something there."""
+
+READ_RECEIPTS: Final = "read receipts"
+"""The setting of a room by which its user has others told what was read."""
+
+ANSWER: Final = "answer"
+"""The setting of a room that says that its user has accepted the invitation ("in") or has left ("out")."""
 
 KEPT_LINES: Final = 1000
 """Most lines kept that were typed at the prompt."""

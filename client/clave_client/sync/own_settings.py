@@ -25,6 +25,7 @@ from clave_client.store.pins import Pins
 from clave_client.sync.blocking import BlockingContext, block_account
 from clave_client.sync.context import SyncContext
 from clave_client.sync.siblings import Siblings
+from clave_client.values import Phase
 from clave_wire.text import sanitize, skeleton
 
 __all__ = ["OwnSettingsContext", "OwnSettingsInUse"]
@@ -188,6 +189,8 @@ class OwnSettingsInUse:
                     until = float(value or b"0")
                     if math.isfinite(until):
                         settings.mute(self._store, subject, until)
+                case SettingKind.ANSWER:
+                    self._answer(subject, value)
                 case SettingKind.BLOCK:
                     self._block(subject, value.decode())
                 case SettingKind.CONTACT:
@@ -216,6 +219,24 @@ class OwnSettingsInUse:
         else:
             name = ROOM_SETTINGS[SettingKind.ARCHIVE]
             self._store.set_room_setting(room_id, name, "yes" if is_archived else "")
+
+    def _answer(self, room_id: bytes, answer: bytes) -> None:
+        """Accept an invitation, or leave a room, as the user has done on another device."""
+        room = self._sync.rooms.get(room_id)
+        inviter = None if room is None else room.roster.inviter()
+        is_invited = room is not None and room.record.phase is Phase.INVITED
+        if room is None or not (is_invited or (room.is_joined and answer == b"out")):
+            return
+        with self._store.transaction():
+            if answer == b"out":
+                room.decline() if is_invited else room.start_leaving()
+            elif answer == b"in" and inviter is not None:
+                if self._pins.contradicted_by(inviter.name, inviter.account) is not None:
+                    return  # the user has to decide here
+                room.accept()
+                room.note_joint()
+            room.note_answer(answer.decode())
+        self._sync.submit_noted(room)
 
     def _block(self, account: bytes, name: str) -> None:
         if len(account) != 32 or account == self._account.verified.account:

@@ -19,7 +19,7 @@ from clave_client.store.profile import Profile
 from clave_client.sync import own_settings
 from clave_client.testing import MemoryRelay
 from clave_client.values import Phase
-from devicekit import add_device, device_at, is_here, room_of, sees
+from devicekit import add_device, device_at, devices_in, is_here, room_of, sees
 
 KEY = b"\xb1" * 32
 Told = tuple[bytes, Purpose, list[Setting]]
@@ -126,6 +126,58 @@ async def test_an_invitation_of_somebody_blocked_on_another_device_is_declined(t
             await sees(red, lambda: bool(red.invitations()))
             laptop.block("blue")
             await sees(red, lambda: not red.invitations())
+
+
+async def invited_both(blue: Client, red: Client, laptop: Client) -> bytes:
+    """Have a client invite both devices of an account to a room, and return its id."""
+    room = (await blue.create_room("of blue")).id
+    await blue.invite(room, "red")
+    for each in (red, laptop):
+        await sees(each, lambda each=each: room in {found.id for found in each.invitations()})  # type: ignore[misc]
+    return room
+
+
+async def test_an_answer_and_a_leave_count_on_all_devices(tmp_path: Path) -> None:
+    async with MemoryRelay() as relay, relay.client("red") as red, relay.client("blue") as blue:
+        await add_device(relay, red, tmp_path, "laptop")
+        async with device_at(relay, tmp_path, "red") as laptop:
+            await sees(laptop, has_notes(laptop))
+            room = await invited_both(blue, red, laptop)
+            accepted = blue.stream(events.InvitationAccepted)
+            await laptop.accept(room)
+            await sees(red, lambda: room in red.rooms and red.rooms[room].phase is Phase.JOINED)
+            assert (await anext(accepted)).person.device == laptop.sync.own_device
+            await sees(red, lambda: red.sync.rooms[room].may_send)
+            await red.room(room).leave()
+            await sees(laptop, lambda: room not in laptop.sync.rooms)
+            await sees(blue, lambda: devices_in(blue, room) == {"blue/main"})
+            again = await invited_both(blue, red, laptop)
+            await red.decline(again)
+            await sees(laptop, lambda: again not in laptop.sync.rooms)
+            await blue.invite(room, "red")
+            for each in (red, laptop):
+                await sees(each, lambda each=each: room in {found.id for found in each.invitations()})  # type: ignore[misc]
+            settings.mute(red.sync.store, room, 7.0)
+            await sees(laptop, lambda: bool(settings.muted_until(laptop.sync.store)))
+            assert room in {found.id for found in laptop.invitations()}, "the leave was of before"
+
+
+async def test_an_invitation_by_another_key_than_the_pinned_one_is_not_accepted_along(tmp_path: Path) -> None:
+    async with MemoryRelay() as relay, relay.client("red") as red, relay.client("blue") as blue:
+        await add_device(relay, red, tmp_path, "laptop")
+        async with device_at(relay, tmp_path, "red") as laptop:
+            await sees(laptop, has_notes(laptop))
+            room = await invited_both(blue, red, laptop)
+        with Profile(tmp_path, "red") as profile:
+            offline = Client(profile, clock=relay.clock, connect=relay.connect)
+            offline.open()
+            offline.sync.store.add_pin("blue", KEY)
+            await offline.close()
+        await red.accept(room)
+        async with device_at(relay, tmp_path, "red") as laptop:
+            settings.mute(red.sync.store, room, 7.0)
+            await sees(laptop, lambda: bool(settings.muted_until(laptop.sync.store)))
+            assert room in {found.id for found in laptop.invitations()}
 
 
 async def test_what_was_read_on_one_device_is_read_on_the_other_and_stays_so(tmp_path: Path) -> None:
