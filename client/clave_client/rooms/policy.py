@@ -13,7 +13,7 @@ from functools import lru_cache
 from clave_client.errors import PeerError
 from clave_client.formats.agreed_state import EXTENSION_TYPES, AgreedState, decode_state
 from clave_client.formats.payload import epoch_id
-from clave_client.formats.room_link import link_proof
+from clave_client.formats.room_link import LINK_EXTENSION, link_proof
 from clave_client.rooms.state_rules import Departures, check_change, check_edit, check_removal, require
 from clave_crypto.errors import CryptoError, IdentityError
 from clave_crypto.identity import VerifiedIdentity, verify_identity, verify_signature
@@ -229,12 +229,16 @@ class RoomPolicy:
                     if joined_by(proposal.key_package.leaf_node) is not None:
                         raise PolicyRejected(f"{newcomer.name} cannot be added as one who joined by a link")
                     _check_newcomer(newcomer, names)
-                    _check_add(before, who, newcomer)
+                    _check_add(before, newcomer)
+                    if not (who.account == newcomer.account and _is_current(group)):
+                        require(before.add, "add people", before.role_of(who.account), who.name)
                     newcomers.append(newcomer.account)
                 case Remove(removed):
                     if MemberSender(removed) != sender:
                         has_removals = True
-                        check_removal(before, who.account, members[removed].account, people.__getitem__)
+                        gone = members[removed].account
+                        if not (who.account == gone and _is_current(group)):
+                            check_removal(before, who.account, gone, people.__getitem__)
                     left.add(removed)
                 case GroupContextExtensions(extensions):
                     after, author, editor = agreed_state(extensions), who, who
@@ -250,8 +254,8 @@ class RoomPolicy:
         if editor is not None:
             check_edit(before, after, editor.account, accounts, editor.name)
         if author is not None:
-            gone = departures(group.members(), left, has_removals=has_removals)
-            check_change(before, after, author.account, accounts, author.name, gone)
+            departed = departures(group.members(), left, has_removals=has_removals)
+            check_change(before, after, author.account, accounts, author.name, departed)
             _check_link_keys(group.suite, before, after, author.name)
 
 
@@ -342,14 +346,20 @@ def _check_link_keys(suite: CipherSuite, before: AgreedState, after: AgreedState
                 raise PolicyRejected(f"{name} made a link whose key is not valid: {error}") from None
 
 
-def _check_add(state: AgreedState, who: VerifiedIdentity, newcomer: VerifiedIdentity) -> None:
-    """Raise `PolicyRejected` unless `who` may add the device `newcomer`."""
+def _is_current(group: GroupView) -> bool:
+    """Return whether all devices of a group know that an account needs no role for its own devices.
+
+    Those of earlier versions would refuse what it does without, so there it needs one.
+    """
+    return all(LINK_EXTENSION in member.leaf.capabilities.extensions for member in group.members())
+
+
+def _check_add(state: AgreedState, newcomer: VerifiedIdentity) -> None:
+    """Raise `PolicyRejected` if nobody may add the device `newcomer`."""
     if state.direct and newcomer.account not in state.direct:
         raise PolicyRejected("this room is between two people; open another one for more")
     if newcomer.account in state.banned:
         raise PolicyRejected(f"{newcomer.name} is banned from this room; unban them first")
-    if who.account != newcomer.account or state.is_former:
-        require(state.add, "add people", state.role_of(who.account), who.name)
 
 
 def _check_newcomer(newcomer: VerifiedIdentity, names: dict[str, bytes]) -> None:

@@ -92,13 +92,17 @@ class _BufferedEntry(NamedTuple):
 
 
 class PendingRekeys:
-    """The rekeys of one room that wait in its present epoch. The caller opens transactions."""
+    """The rekeys of one room that wait in its present epoch. The caller opens transactions.
+
+    `superseded` are the devices whose joins waited when this epoch began; they join again.
+    """
 
     def __init__(self, store: Store, room: bytes) -> None:
         self._store = store
         self._room = room
         self._waiting: dict[bytes, Rekey] = {}
         self._buffered: dict[bytes, list[_BufferedEntry]] = {}
+        self.superseded: frozenset[bytes] = frozenset()
 
     def load(self, waiting: Iterable[int], group: Group, roster: Roster, own: Collection[bytes]) -> None:
         """Load the rekeys among the `waiting` entries; `own` are the payloads of this device's."""
@@ -169,6 +173,7 @@ class PendingRekeys:
         """Drop all, as an epoch begins; return the messages buffered for the one `confirmed`."""
         buffered = [] if confirmed is None else self._buffered.get(confirmed.account, [])
         messages = [self._read(one.seq) for one in buffered]
+        self.superseded = frozenset(rekey.joiner.device for rekey in self if rekey.joiner is not None)
         for account in list(self._waiting):
             self._drop(account)
         return messages

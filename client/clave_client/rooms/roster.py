@@ -160,6 +160,11 @@ class Roster:
         return member.is_current and member.has_links
 
     @cached_property
+    def is_current(self) -> bool:
+        """Whether the devices of all members know that an account needs no role for its own devices."""
+        return all(member.has_links for member in self._members.values())
+
+    @cached_property
     def names(self) -> dict[bytes, str]:
         """The members' names by account."""
         return {member.account: sanitize(member.name) for member in self._members.values()}

@@ -92,9 +92,7 @@ def check_edit(
 def check_removal(
     state: AgreedState, account: bytes, removed: bytes, name_of: Callable[[bytes], str]
 ) -> None:
-    """Raise `PolicyRejected` unless `account` may remove the devices of `removed`."""
-    if account == removed and not state.is_former:
-        return
+    """Raise `PolicyRejected` unless the role of `account` lets it remove the devices of `removed`."""
     rank, other = state.role_of(account), state.role_of(removed)
     require(state.remove, POLICIES["remove"], rank, name_of(account))
     if not state.is_former and rank is not Role.OWNER and other >= rank:

@@ -377,6 +377,8 @@ class StoredRoom:
         )
 
     def _may_remove(self, member: RosterMember) -> bool:
+        if member.account == self.account and self.roster.is_current:
+            return True
         try:
             check_removal(self.state, self.account, member.account, lambda _: "")
         except PolicyRejected:

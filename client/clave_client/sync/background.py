@@ -5,9 +5,10 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Coroutine, Iterator
 
-from clave_client.errors import ClientError, RelayUnreachable
+from clave_client.errors import ClientError, RelayRefused, RelayUnreachable
 from clave_client.events import Notice
 from clave_crypto.mls import MLSError
+from clave_wire.messages import Code
 from clave_wire.text import sanitize
 
 __all__ = ["BackgroundTasks"]
@@ -41,6 +42,7 @@ class BackgroundTasks:
         except RelayUnreachable:
             pass
         except ClientError as error:
-            self._emit(Notice(b"", str(error)))
+            if not (isinstance(error, RelayRefused) and error.code is Code.SHUTDOWN):  # told as the loss
+                self._emit(Notice(b"", str(error)))
         except MLSError as error:
             self._emit(Notice(b"", sanitize(str(error))))

@@ -107,7 +107,9 @@ class RoutingCheck:
             title = room.record.title
             text = f"the relay had stopped delivering {title} to some of its members; it does again"
             self._sync.emit(events.Notice(room.id, text))
-        strange = [device for device in strange if room.rekeys.joiner(device) is None]
+        strange = [
+            each for each in strange if not (room.rekeys.joiner(each) or each in room.rekeys.superseded)
+        ]
         if room.epochs.admitted_by:
             strange = []
         for start in range(0, max(len(missing), len(strange)), MAX_BATCH_MEMBERS):

@@ -216,6 +216,8 @@ class SiblingRooms:
             return False
         if not (room.synced and (room.may_commit or room.too_old)):
             return False
+        if _awaits_change(room):
+            return False
         if room_id not in self._postponed and self._rank(room):
             self._postponed[room_id] = loop.time() + _AGAIN_SECONDS
             return False
@@ -224,7 +226,8 @@ class SiblingRooms:
         except (ClientError, MLSError) as error:
             if isinstance(error, RelayUnreachable):
                 raise
-            self._tell_failure(room, error)
+            if not _awaits_change(room):  # else that came first
+                self._tell_failure(room, error)
             done = False
         if done:
             self._postponed.pop(room_id, None)
@@ -247,8 +250,6 @@ class SiblingRooms:
         gone = self.removed(room)
         if not gone:
             return True
-        if room.commits.awaits_confirmation or room.intent:
-            return False  # it is in the log, and repeated by itself if another change comes first
 
         def propose(here: LocalRoom) -> Sequence[Proposal] | None:
             left = self.removed(here)
@@ -266,7 +267,8 @@ class SiblingRooms:
         if not missing:
             return True
         state = room.state
-        if state.is_former and state.role_of(room.account) < state.add:  # before key packages are used up
+        may_add = room.roster.is_current or state.role_of(room.account) >= state.add
+        if not may_add:  # before key packages are used up
             raise UsageError(f"{_WHO_ADDS[state.add]} has to add them there, by /invite")
         adds = [] if self.claim is None else await self.claim(self._sync.transport, room.group.suite, missing)
 
@@ -314,6 +316,11 @@ class SiblingRooms:
                 title = room.record.title
                 self._sync.emit(events.Notice(room.id, f"your devices in {title} are not up to date: {text}"))
                 return
+
+
+def _awaits_change(room: LocalRoom) -> bool:
+    """Return whether others have to confirm a change, or somebody's leaving, before anybody can be added."""
+    return room.commits.awaits_confirmation or bool(room.intent or room.roster.leavers())
 
 
 def _not_added(room: LocalRoom) -> set[bytes]:
