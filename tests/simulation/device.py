@@ -21,6 +21,7 @@ from clave_client.values import Phase
 from clave_crypto.identity import AccountKey, DeviceKey
 from clave_crypto.keys import Secret
 from clave_wire.messages import ToClient
+from simulation.device_checks import note_removed
 from simulation.disk import Crash, Device_of, SimStore
 from simulation.network import End
 
@@ -57,7 +58,8 @@ class SimAccount(Account):
             key = DeviceKey.generate()
             with store.transaction():
                 store.put("identity", device.account.certify(name, device.label, key.public))
-                store.put("account_secret", device.account.secret)
+                if not device.world.has_primaries or device.label == name:
+                    store.put("account_secret", device.account.secret)
                 store.put("device_secret", key.secret)
         return super().load_or_create(store, name)
 
@@ -82,6 +84,9 @@ class Device:
         self.happened: list[events.Event] = []
         self.points_left = -1
         self.is_honest = True
+        self.is_unwanted = self.is_removed = False
+        """Whether its person wants to remove it; whether it was told that it is removed."""
+
         self.restored = False
         """Whether its profile was put back from a backup."""
 
@@ -149,6 +154,12 @@ class Device:
         if not self.world.siblings:
             client.sync.devices.siblings.is_asked = True
             vars(client.sync.devices).update(connected=lambda: None, disconnected=lambda: None)
+        own = client.sync.account.verified.account
+        client.sync.devices.settings.open_room = (
+            (lambda: client.create_room("own", suite=self.world.suite, direct=[own]))
+            if self.world.has_primaries
+            else None
+        )
         self.client = client
         self.public = self.session.account.device.public
         self.world.note("starts", self.label)
@@ -157,6 +168,7 @@ class Device:
                 await client.connect()
             except RelayError as error:
                 self.world.note("not connected", self.label, str(error))
+                note_removed(self, error)
                 await client.close()
                 self._gone()
                 return
@@ -166,7 +178,8 @@ class Device:
         except ClientError as error:
             if self._alive == life:
                 self.world.note("ended", self.label, str(error))
-                self.world.checks.ended(self, error)
+                if not note_removed(self, error):
+                    self.world.checks.ended(self, error)
                 self.crash("its session failed")
 
     async def _connect(

@@ -35,6 +35,7 @@ T = TypeVar("T", bound=msgspec.Struct)
 
 _HARMLESS = (
     "your device ",  # in how many rooms it is now
+    "is your primary device now",
     "your other device brought you in",
     "your removed device is taken out",
     "'s link",
@@ -43,11 +44,10 @@ _HARMLESS = (
     "came before this device joined; it joins again",
     "you did not get into",
     "; it is tried again",
-    "joined hall again",
-    "joined attic again",
     "the relay could not write to its disk",
     "the relay cannot store messages now",
     "whether the change went through",
+    "is not made, as somebody was removed; make a new one",
     "this change of ",
 )
 """Notices that an honest run may bring."""
@@ -110,7 +110,8 @@ def is_alarm(event: events.Event, *, restored: bool = False) -> bool:
         return False
     if restored and "this device is not a member of the room" in event.text:
         return False  # its join is lost; members correct that
-    harmless = any(text in event.text for text in _HARMLESS)
+    joins_again = event.text.startswith("joined ") and event.text.endswith(" again")
+    harmless = joins_again or any(text in event.text for text in _HARMLESS)
     return not harmless and not (
         restored and any(text in event.text for text in _AFTER_A_BACKUP + _COMING_BACK)
     )

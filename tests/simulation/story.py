@@ -1,15 +1,11 @@
-"""Stories: what people do and what happens to them, as plain data, made from a seed; and how one is run.
-
-An operation is a dict with `after` (seconds since the one before), `do`, mostly `who`, and what it needs. One
-that makes no sense where it stands does nothing, so that any of them can be left out.
-"""
+"""Runs a story, tells it, and stores it as JSON."""
 
 from __future__ import annotations
 
 import asyncio
 import json
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import partial
 from random import Random
 from typing import Any
@@ -20,8 +16,9 @@ from clave_client.values import Phase
 from simulation.checks import Violation
 from simulation.clock import Idle, Livelock, run
 from simulation.device import Device
+from simulation.device_checks import judge_devices, judge_stores
 from simulation.disk import Crash
-from simulation.randomness import dice
+from simulation.making import Operation, Story, make_story
 from simulation.role import Role
 from simulation.roles import ROLES
 from simulation.sizes import oversized
@@ -29,24 +26,7 @@ from simulation.world import World, world_of
 
 __all__ = ["Operation", "Outcome", "Story", "from_json", "make_story", "play", "tell", "to_json"]
 
-PEOPLE = ("red", "blue", "green", "grey", "gold")
 SETTLE_SECONDS = 60
-
-Operation = dict[str, Any]
-
-
-@dataclass
-class Story:
-    """A seed for all chance but what is told here, the roles that are played, and the operations.
-
-    With `siblings` the devices of an account know of each other, and bring each other into their rooms.
-    """
-
-    seed: int | str
-    operations: list[Operation]
-    roles: list[dict[str, Any]] = field(default_factory=list)
-    real: bool = False
-    siblings: bool = False
 
 
 @dataclass
@@ -58,167 +38,6 @@ class Outcome:
     trace: list[str]
     virtual_seconds: float
     alarms: list[str]
-
-
-# --- making one ---
-
-
-def make_story(
-    seed: int | str,
-    *,
-    roles: tuple[str, ...] = (),
-    length: int | None = None,
-    real: bool = False,
-    faults: str = "",
-    acts: tuple[str, ...] = (),
-    who: str = "",
-    links: bool = False,
-) -> Story:
-    """Make the story of `seed`: an opening that brings people together, then 5 to 35 operations.
-
-    With `links` all but the first two people come by links, devices bring their siblings, and roles change.
-    """
-    chance = dice(seed, "story")
-    people = list(PEOPLE[: chance.randint(3, 5)])
-    devices = people + [f"{name}2" for name in people if chance.random() < 0.2]
-    faults = faults or chance.choice(["none", "network", "clients", "relay", "all"])
-    rooms = ["hall"] if chance.random() < 0.7 else ["hall", "attic"]
-    chosen = [_cast(chance, role, people) for role in roles]
-    for each in chosen:
-        each |= {"acts": list(acts)} if acts else {}
-        each |= {"who": who} if who else {}
-    told: list[Operation] = [{"after": 0.0, "do": "come", "who": who} for who in devices]
-    told[-1]["after"] = 0.5
-    for room in rooms:
-        told.append({"after": 2.0, "do": "create", "who": people[0], "room": room})
-        told += [
-            {"after": 0.6, "do": "invite", "who": people[0], "room": room, "guest": guest}
-            for guest in (people[1:2] if links else people[1:])
-        ]
-        told += [
-            {"after": 0.1, "do": "accept", "who": who, "room": room}
-            for who in devices[1:]
-            if chance.random() < 0.9
-        ]
-        if links:
-            told.append({"after": 0.5, "do": "link", "who": people[0], "room": room, "uses": 8})
-            told += [
-                {"after": chance.choice([0.1, 0.5, 2.0]), "do": "join", "who": who, "room": room}
-                for who in devices
-                if who.rstrip("2") in people[2:]
-            ]
-    told[-1]["after"] += 0.5
-    for _ in range(length or chance.randint(5, 35)):
-        pause = chance.choice([0.0, 0.01, 0.05, 0.2, 1.0, 3.0])
-        operate = _link_operation if links and chance.random() < 0.35 else _operation
-        told.append({"after": pause, **operate(chance, people, devices, rooms, faults, chosen)})
-    return Story(seed, told, chosen, real, siblings=links)
-
-
-def _cast(chance: Random, role: str, people: list[str]) -> dict[str, Any]:
-    """Choose who plays or suffers a role: rarely the first person, who is the rooms' only admin."""
-    return {"role": role, "who": chance.choice(people if chance.random() < 0.2 else people[1:])}
-
-
-def _operation(
-    chance: Random,
-    people: list[str],
-    devices: list[str],
-    rooms: list[str],
-    faults: str,
-    roles: list[dict[str, Any]],
-) -> Operation:
-    who, room = chance.choice(devices), chance.choice(rooms)
-    admin, guest = people[0], chance.choice(people[1:])
-    if roles and chance.random() < 0.35:
-        number = chance.randrange(len(roles))
-        act = chance.choice(roles[number].get("acts") or ROLES[roles[number]["role"]].acts)
-        return {"do": "act", "role": number, "act": act, "room": room, "chance": chance.randrange(2**32)}
-    if faults != "none" and chance.random() < 0.25:
-        return _fault(chance, who, faults)
-    what = chance.choices(
-        ["post", "invite", "accept", "remove", "leave", "title", "go", "come", "decline"],
-        [10, 3, 4, 1.5, 1, 1, 2, 4, 0.3],
-    )[0]
-    match what:
-        case "post":
-            return {
-                "do": "post",
-                "who": who,
-                "room": room,
-                "count": chance.choice([1] * 24 + [3, 3, 3, 3, 40]),
-            }
-        case "invite":
-            return {"do": "invite", "who": admin, "room": room, "guest": guest}
-        case "remove":
-            return {"do": "remove", "who": admin, "room": room, "guest": guest}
-        case "leave":
-            return {"do": "leave", "who": chance.choice(devices[1:]), "room": room}
-        case "title":
-            return {"do": "title", "who": admin, "room": room, "title": f"title {chance.randrange(100)}"}
-        case "go" | "come":
-            return {"do": what, "who": who}
-        case _:
-            return {"do": what, "who": who, "room": room}
-
-
-def _link_operation(
-    chance: Random,
-    people: list[str],
-    devices: list[str],
-    rooms: list[str],
-    faults: str,
-    roles: list[dict[str, Any]],
-) -> Operation:
-    """Return something about links and roles, or a fault."""
-    if faults != "none" and chance.random() < 0.2:
-        return _fault(chance, chance.choice(devices), faults)
-    who, room, guest = people[0], chance.choice(rooms), chance.choice(people[1:])
-    what = chance.choices(["join", "link", "revoke", "role", "topic", "ban", "unban"], [6, 2, 1, 2, 1, 1, 1])[
-        0
-    ]
-    told: Operation = {"do": what, "who": who, "room": room}
-    match what:
-        case "join":
-            return told | {"who": chance.choice(devices)}
-        case "link":
-            return told | {"uses": chance.choice([1, 2, 8])}
-        case "role":
-            return told | {"guest": guest, "role": chance.choice(["guest", "member", "admin", "owner"])}
-        case "topic":
-            return told | {"topic": f"topic {chance.randrange(100)}"}
-        case "ban" | "unban":
-            return told | {"guest": guest}
-        case _:
-            return told
-
-
-def _fault(chance: Random, who: str, faults: str) -> Operation:
-    kinds = {
-        "network": ["cut", "unreachable"],
-        "clients": ["crash"],
-        "relay": ["relay crash", "relay stop", "disk full"],
-        "backup": ["relay copy", "relay restore"],
-        "profiles": ["profile copy", "profile restore"],
-    }
-    everything = [*kinds["network"], *kinds["clients"], *kinds["relay"]]
-    kind = chance.choice(everything if faults == "all" else kinds[faults])
-    match kind:
-        case "cut":
-            late = chance.choice([0.0, 0.1, 5.0, 25.0])
-            first, second = chance.choice([(0.05, late), (late, 0.05)])
-            return {"do": "cut", "who": who, "client_hears": first, "relay_hears": second}
-        case "crash":
-            return {"do": "crash", "who": who, "points": chance.choice([1, 2, 3, 5, 8, 13, 21])}
-        case "profile copy" | "profile restore":
-            return {"do": kind, "who": who}
-        case "unreachable":
-            return {"do": kind, "who": who, "seconds": chance.choice([1.0, 10.0])}
-        case _:
-            return {"do": kind, "seconds": chance.choice([0.1, 1.0, 5.0])}
-
-
-# --- running one ---
 
 
 class _Stage:
@@ -295,6 +114,13 @@ class _Stage:
                 self._after(operation["seconds"], lambda: network.unreachable.discard(device.label))
             case "create":
                 device.do(lambda client: self._create(client, operation["room"]), "create")
+            case "unpair":
+                self.world.device(operation["device"]).is_unwanted = True
+                device.do(lambda client: client.remove_device(operation["device"]), "unpair")
+            case "hand on":
+                device.do(lambda client: client.set_primary(operation["device"]), "hand on")
+            case "draft" if room in device.rooms and device.client is not None:
+                device.client.set_draft(room, operation["text"])
             case "join" if room in self.links:
                 link = self.links[room]
                 device.do(lambda client: client.join_link(link), "join")
@@ -424,9 +250,11 @@ class _Stage:
                 await self._everyone_talks(room, "is still here")
         world.checks.judge_rooms()
         world.checks.judge_posts()
-        world.checks.judge_stores()
+        judge_stores(world)
         world.checks.judge_history()
         world.checks.judge_restores()
+        if self.story.devices:
+            judge_devices(world)
         self._look_at_sizes()
         for role in self.roles:
             role.judge()
@@ -456,6 +284,7 @@ class _Stage:
 def play(story: Story) -> Outcome:
     """Run a story."""
     with world_of(story.seed, real=story.real, siblings=story.siblings) as world:
+        world.has_primaries = story.devices
         try:
             run(world.loop, _Stage(world, story).run())
         except (Idle, Livelock, Violation) as error:
@@ -468,6 +297,7 @@ def to_json(story: Story, fails: str = "") -> str:
     """Return a story as it is archived; `fails` is the invariant it is known to break."""
     head = {"seed": story.seed, "real": story.real, "roles": story.roles, "fails": fails}
     head |= {"siblings": True} if story.siblings else {}
+    head |= {"devices": True} if story.devices else {}
     lines = ",\n  ".join(json.dumps(operation) for operation in story.operations)
     return json.dumps(head)[:-1] + f', "operations": [\n  {lines}\n]}}\n'
 
@@ -475,8 +305,8 @@ def to_json(story: Story, fails: str = "") -> str:
 def from_json(text: str) -> tuple[Story, str]:
     """Read back what `to_json` gave."""
     told = json.loads(text)
-    siblings = told.get("siblings", False)
-    return Story(told["seed"], told["operations"], told["roles"], told["real"], siblings), told["fails"]
+    known = told.get("siblings", False), told.get("devices", False)
+    return Story(told["seed"], told["operations"], told["roles"], told["real"], *known), told["fails"]
 
 
 def tell(story: Story) -> str:

@@ -21,7 +21,11 @@ from clave_client.rooms.log_reader import LogReader
 from clave_client.rooms.lost_entries import LostEntries
 from clave_client.rooms.pending_commits import PendingCommits
 from clave_client.rooms.stored_room import StoredRoom
+from clave_client.sync.handover import Handovers
+from clave_client.sync.own_settings import OwnSettingsInUse
 from clave_client.sync.rejoin import RejoinCoordinator
+from clave_client.sync.routing import RoutingCheck
+from clave_client.sync.sibling_rooms import SiblingRooms
 from clave_server.rooms import entry_store, room_state
 from clave_server.rooms.room_state import RoomState
 from simulation.story import Story, from_json, make_story, play
@@ -47,6 +51,9 @@ class Bite(NamedTuple):
     archived: str = ""
     faults: str = ""
     first: int = 0
+    length: int | None = None
+    links: bool = False
+    devices: bool = False
 
 
 BITES = {
@@ -88,9 +95,10 @@ BITES = {
         "compare_views",
         "elif room.chain.contradicts(header.seen)",
         "elif False",
-        ("OmitAndRenumber",),
+        ("Repeat",),
         quick=True,
-        first=20,
+        first=6,
+        length=6,
     ),
     "the relay ignores what was read": Bite(
         RoomState, "check_submission", "if submit.read != self.handshake", "if False", ()
@@ -194,6 +202,42 @@ BITES = {
         archived="vouched-for-by-itself",
         quick=True,
     ),
+    "a removed device is left in rooms": Bite(
+        SiblingRooms,
+        "removed",
+        "if room.roster.has(device)",
+        "if False",
+        devices=True,
+        quick=True,
+    ),
+    "settings of another device are not applied": Bite(
+        OwnSettingsInUse,
+        "_share",
+        "self._apply()",
+        "pass",
+        devices=True,
+        quick=True,
+    ),
+    "the account's key is deleted before the other device has it": Bite(
+        Handovers,
+        "_send",
+        "await self._siblings.tell(",
+        "self._account.drop_account_key(); await self._siblings.tell(",
+        devices=True,
+        faults="clients",
+        quick=True,
+        first=91,
+    ),
+    "members stop routing to who is about to join again": Bite(
+        RoutingCheck,
+        "correct",
+        " or each in room.rekeys.superseded",
+        "",
+        links=True,
+        devices=True,
+        quick=True,
+        first=170,
+    ),
 }
 
 
@@ -232,7 +276,16 @@ def stories_for(bite: Bite) -> Iterator[Story]:
     if bite.archived:
         yield from_json((ARCHIVE / f"{bite.archived}.json").read_text())[0]
     for seed in itertools.count(bite.first):
-        yield make_story(f"bite{seed}", roles=bite.roles, acts=bite.acts, who=bite.who, faults=bite.faults)
+        yield make_story(
+            f"bite{seed}",
+            roles=bite.roles,
+            length=bite.length,
+            acts=bite.acts,
+            who=bite.who,
+            faults=bite.faults,
+            links=bite.links,
+            devices=bite.devices,
+        )
 
 
 @pytest.mark.timeout(120)

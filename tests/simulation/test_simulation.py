@@ -31,7 +31,7 @@ WORKERS = 2
 def stories(first: int, step: int) -> Iterator[Story]:
     """Yield an endless row of stories: honest ones, each role by itself, and two roles at a time.
 
-    In every third one people come by links, and roles change.
+    In every third one people come by links, and roles change; in every sixth one devices come and go, too.
     """
     alone = [(), *((name,) for name in HELD)]
     pairs = list(itertools.combinations(HELD, 2))
@@ -39,7 +39,11 @@ def stories(first: int, step: int) -> Iterator[Story]:
         row = number // step
         roles = pairs[row // 4 % len(pairs)] if row % 4 == 3 and pairs else alone[row // 2 % len(alone)]
         yield make_story(
-            number, roles=() if row % 2 == 0 else roles, real=row % REAL_EVERY == 0, links=row % 3 == 2
+            number,
+            roles=() if row % 2 == 0 else roles,
+            real=row % REAL_EVERY == 0,
+            links=row % 3 == 2,
+            devices=row % 6 == 5,
         )
 
 

@@ -68,6 +68,9 @@ class World:
         self.watchers: list[Any] = []
         self.possessing: list[Any] = []
         self.siblings = False
+        self.has_primaries = False
+        """Whether only the first device of each account has its key."""
+
         self._accounts: dict[str, AccountKey] = {}
 
     def note(self, what: str, *details: Any) -> None:
@@ -104,8 +107,8 @@ class World:
         return self.devices[label]
 
     def honest(self) -> list[Device]:
-        """Return the devices of honest people."""
-        return [device for device in self.devices.values() if device.is_honest]
+        """Return the devices of honest people, without those that their account has removed."""
+        return [device for device in self.devices.values() if device.is_honest and not device.is_removed]
 
     def members(self, room: bytes) -> list[Device]:
         """Return the honest devices that are in a room and on.
