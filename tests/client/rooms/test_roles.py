@@ -8,6 +8,7 @@ import pytest
 
 from clave_client import events
 from clave_client.formats.agreed_state import AgreedState, Role
+from clave_client.formats.former_state import FormerRole
 from clave_client.rooms.policy import state_proposal
 from clave_client.rooms.state_change import StateChange
 from clave_crypto.mls import Group, PolicyRejected, Proposal, Remove, ValidationError
@@ -217,6 +218,19 @@ def test_one_adds_ones_own_devices_without_any_role(room: Room, tmp_path: Path) 
     log.append(green, green.room.prepare_commit([Remove(green.leaf_of(twin))]))
     settle(log, red, blue, green, white)
     assert not red.room.roster.has(twin.device)
+
+
+def test_ones_own_devices_need_no_role_in_a_room_as_it_begins_either(tmp_path: Path) -> None:
+    log, (red, blue, green) = in_one_room(tmp_path, "red", "blue", "green", remove=FormerRole.ADMIN)
+    twin = Member(tmp_path, "desk", twin=green)
+    log.append(green, green.room.prepare_commit([twin.add()]))
+    settle(log, red, blue, green)
+    with pytest.raises(PolicyRejected, match="only an admin may remove people here"):
+        green.room.prepare_commit([Remove(green.leaf_of(blue))])
+    log.append(green, green.room.prepare_commit([Remove(green.leaf_of(twin))]))
+    settle(log, red, blue, green)
+    assert not red.room.roster.has(twin.device)
+    assert red.room.state.is_former
 
 
 def test_a_room_with_a_member_of_an_earlier_version_stays_as_it_is(tmp_path: Path) -> None:
