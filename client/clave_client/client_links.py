@@ -5,14 +5,15 @@ A part of `client.Client`.
 
 from __future__ import annotations
 
+from clave_client.client_messages import check_latest
 from clave_client.client_roles import ClientRoles
 from clave_client.errors import LinkUnusable, RelayFault, UsageError
 from clave_client.events import Notice, Person
 from clave_client.formats.agreed_state import Role
-from clave_client.formats.room_link import LINK_EXTENSION, MOST_LINKS, MOST_USES, RoomLink
+from clave_client.formats.room_link import MOST_LINKS, MOST_USES, RoomLink
 from clave_client.net.join_link import JoinLink
 from clave_client.rooms.local_room import LocalRoom
-from clave_client.rooms.policy import MOST_LINK_DEVICES, member_identity, uses_left
+from clave_client.rooms.policy import MOST_LINK_DEVICES, uses_left
 from clave_client.rooms.state_change import StateChange
 from clave_client.store.pins import check_inviter
 from clave_client.sync.link_joins import RELAY_TOO_OLD
@@ -75,21 +76,11 @@ class ClientLinks(ClientRoles):
             raise UsageError(f"a link lets 1 to {MOST_USES} devices in")
         if len(here.state.links) >= MOST_LINKS:
             raise UsageError(f"{title} has {MOST_LINKS} links already; /links lists them, /revoke ends one")
-        members = here.group.members()
-        if len(members) >= MOST_LINK_DEVICES:
+        if len(here.group.members()) >= MOST_LINK_DEVICES:
             raise UsageError(
                 f"{title} has {MOST_LINK_DEVICES} devices or more: too many for links; invite by name"
             )
-        behind = {
-            member_identity(member).name
-            for member in members
-            if LINK_EXTENSION not in member.leaf.capabilities.extensions
-        }
-        if behind:
-            names = ", ".join(sorted(map(sanitize, behind)))
-            raise UsageError(
-                f"{names} in {title} cannot use links yet: their clave has to be updated and online"
-            )
+        check_latest(here, "links")
 
     def links(self, room: bytes) -> list[LinkInfo]:
         """Return the links of a room: who made each, until when, and for how many more devices."""

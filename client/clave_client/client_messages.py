@@ -6,6 +6,7 @@ returns its id; `submit_noted` sends it. An event says what became of it.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 from clave_client.client_settings import ClientSettings
@@ -23,7 +24,7 @@ from clave_client.store.search_index import MOST_ROW
 from clave_client.values import ERA_BITS, MOST_NUMBER, Phase, RelayView
 from clave_wire.text import sanitize
 
-__all__ = ["ClientMessages", "FoundLine", "check_current"]
+__all__ = ["ClientMessages", "FoundLine", "check_current", "check_latest"]
 
 _FORMER_ID_BYTES = 16
 
@@ -327,8 +328,16 @@ def _checked_text(text: str) -> str:
 
 
 def check_current(here: LocalRoom, what: str) -> None:
-    """Raise `UsageError` if a member of the room does not know `what` yet."""
-    outdated = here.roster.outdated
+    """Raise `UsageError` if a member of the room does not know `what` of the version before yet."""
+    _check_updated(here, here.roster.outdated, what)
+
+
+def check_latest(here: LocalRoom, what: str) -> None:
+    """Raise `UsageError` if a member of the room does not know `what` of this version yet."""
+    _check_updated(here, here.roster.without_links, what)
+
+
+def _check_updated(here: LocalRoom, outdated: Sequence[str], what: str) -> None:
     if outdated:
         names = ", ".join(outdated[:3]) + (" and others" if len(outdated) > 3 else "")
         have = "has" if len(outdated) == 1 else "have"

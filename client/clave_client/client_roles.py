@@ -7,12 +7,21 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from clave_client.client_messages import ClientMessages, check_current
+from clave_client.client_messages import ClientMessages, check_current, check_latest
 from clave_client.errors import MemberNotFound, SelfRemoval, UsageError
-from clave_client.formats.agreed_state import MAX_EXPIRY_SECONDS, MAX_TOPIC, MOST_BANS, POLICIES, Role
+from clave_client.events import MessageKind
+from clave_client.formats.agreed_state import (
+    MAX_EXPIRY_SECONDS,
+    MAX_TOPIC,
+    MOST_BANS,
+    MOST_PINNED,
+    POLICIES,
+    Role,
+)
 from clave_client.rooms.creation import check_title
 from clave_client.rooms.local_room import LocalRoom
 from clave_client.rooms.state_change import StateChange
+from clave_client.store.message_tables import HistoryLine
 from clave_client.sync.committer import Propose
 from clave_crypto.errors import CryptoError
 from clave_crypto.identity import fingerprint
@@ -95,8 +104,10 @@ class ClientRoles(ClientMessages):
     # --- the room ---
 
     async def set_policy(self, room: bytes, action: str, role: Role) -> bool:
-        """Have an action ("add", "remove" or "edit") take a role, which is not that of a guest."""
+        """Have an action of `POLICIES` take a role, which is not that of a guest."""
         here = self._checked(room, "roles")
+        if action in ("link", "pin"):
+            check_latest(here, "such a policy")
         if here.direct:
             raise UsageError("in a room between two people both may do all")
         if action not in POLICIES:
@@ -118,6 +129,32 @@ class ClientRoles(ClientMessages):
         if sanitize(topic) != topic:
             raise UsageError("a topic cannot hold control or invisible characters")
         return await self._change_state(room, StateChange(topic=topic))
+
+    async def pin_message(self, room: bytes, message: bytes) -> bool:
+        """Pin a message for all members, so that it is found again."""
+        here = self._room(room)
+        check_latest(here, "pinned messages")
+        line = self._find(here, message)
+        if line.kind is not MessageKind.TEXT:
+            raise UsageError("that message is deleted, so there is nothing to pin")
+        if line.id in here.state.pinned:
+            raise UsageError("that message is pinned already; /pin lists those that are")
+        if len(here.state.pinned) >= MOST_PINNED:
+            raise UsageError(f"a room pins {MOST_PINNED} messages at most; /unpin one first")
+        return await self._change_state(room, StateChange(pinned=[line.id]))
+
+    async def unpin_message(self, room: bytes, message: bytes) -> bool:
+        """Take the pin of a message away."""
+        here = self._room(room)
+        if message not in here.state.pinned:
+            raise UsageError("that message is not pinned; /pin lists those that are")
+        return await self._change_state(room, StateChange(unpinned=[message]))
+
+    def pinned(self, room: bytes) -> list[HistoryLine]:
+        """Return the pinned messages of a room that are here, in the order of the log."""
+        found = [self.sync.store.message(room, message) for message in self._room(room).state.pinned]
+        lines = [line for line in found if line is not None and not self.sync.store.is_blocked(line.account)]
+        return sorted(lines, key=lambda line: line.seq)
 
     async def set_expiry(self, room: bytes, seconds: int) -> bool:
         """Have new messages of a room disappear that long after they were read, or with 0 never."""

@@ -29,6 +29,7 @@ __all__ = [
     "Notice",
     "OutboxChanged",
     "Person",
+    "PinChanged",
     "PolicyChanged",
     "PresenceChanged",
     "ReactionChanged",
@@ -317,6 +318,20 @@ class BanChanged(Event):
     account: bytes
     name: str
     banned: bool
+    by: Person
+
+
+@dataclass(frozen=True)
+class PinChanged(Event):
+    """`by` pinned the message `id` of `author`, or with `pinned` False took the pin away.
+
+    `seq` is 0 and `author` empty if that message is not here.
+    """
+
+    id: bytes
+    seq: int
+    author: str
+    pinned: bool
     by: Person
 
 

@@ -229,7 +229,8 @@ class RoomInfo(msgspec.Struct, frozen=True):
     for own notes. `outdated` are members that read only the former content format. `receipts` says whether it
     is told what was received, `read_receipts` also what was read. `may_add`, `may_remove`
     and `may_edit` are the roles that it takes to do so, `banned` the names of who cannot be added.
-    `may_link` is the role that making links takes, `links` how many there are. `joining` is the name of who
+    `may_link` is the role that making links takes, `links` how many there are; `may_pin` and `pinned` are the
+    same of pinned messages. `joining` is the name of who
     made the link by which this device joined, until that person, or somebody verified, has spoken there;
     `unconfirmed` says that no member has let this device in yet.
     `code` are the words that all members see in this epoch, and nobody in another one; empty while this
@@ -264,3 +265,5 @@ class RoomInfo(msgspec.Struct, frozen=True):
     joining: str = ""
     unconfirmed: bool = False
     code: tuple[str, ...] = ()
+    may_pin: str = "admin"
+    pinned: int = 0

@@ -24,6 +24,7 @@ from clave_wire.messages import Kind
 MAY_SHOW = {
     *("accounts", "owners", "admins", "guests", "banned", "unbanned", "direct", "roles", "policies"),
     *("removes", "inviter", "role", "action", "add", "remove", "edit", "may_add", "may_remove", "may_edit"),
+    *("pin", "may_pin", "pinned", "unpinned", "author"),
     *(
         "id",
         "room",

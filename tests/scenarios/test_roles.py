@@ -40,6 +40,36 @@ async def test_what_a_role_may_do_is_kept_by_all(tmp_path: Path) -> None:
         assert (await green.shows("what green reads")).endswith("red (unverified): what green reads")
 
 
+async def test_messages_are_pinned_by_who_may_and_listed_by_all(tmp_path: Path) -> None:
+    async with friends_talk(tmp_path, "red", "blue", "green") as table:
+        red, blue, green = table.windows
+        assert await green.says("/pin") == [
+            "* nothing is pinned; /pin 12 pins message 12, /numbers shows the numbers"
+        ]
+        await red.says("/topic the house")
+        await green.shows("the house")
+        await blue.says("the key is under the mat")
+        for window in (red, green):
+            await window.shows("the key is under the mat")
+        assert "only an admin may pin messages here, and green is none" in await green.refuses("/pin last")
+        await red.says("/pin last")
+        assert "red (unverified) pinned message" in await green.shows("pinned message")
+        (line,) = await green.says("/pin")
+        assert line.endswith("blue (unverified): the key is under the mat")
+        assert "that message is pinned already" in await red.refuses("/pin last")
+        await red.says("/policy pin member")
+        await green.shows("pin messages from now on")
+        await green.says("/unpin")
+        await blue.shows("took the pin of message")
+        assert any("nothing is pinned" in line for line in await red.says("/pin"))
+        pinned, listed, bare = await commands(
+            "pin friends last", "pin friends", "pin friends --json", home=table.home
+        )
+        assert (pinned.status, listed.status) == (0, 0), pinned.err
+        assert listed.out.endswith("the key is under the mat\n")
+        assert json.loads(bare.out)["text"] == "the key is under the mat"
+
+
 async def test_who_is_banned_is_gone_and_comes_back_only_when_unbanned(tmp_path: Path) -> None:
     async with friends_talk(tmp_path, "red", "blue", "green") as table:
         red, _, green = table.windows

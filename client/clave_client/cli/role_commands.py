@@ -45,8 +45,8 @@ def role(options: ProfileOptions, room: str, person: str, wanted: str, *, as_jso
     "action",
     required=False,
     default="",
-    type=click.Choice(["", "add", "remove", "edit", "link"]),
-    metavar="[add|remove|edit|link]",
+    type=click.Choice(["", "add", "remove", "edit", "link", "pin"]),
+    metavar="[add|remove|edit|link|pin]",
 )
 @click.argument(
     "needed",
@@ -56,7 +56,7 @@ def role(options: ProfileOptions, room: str, person: str, wanted: str, *, as_jso
     metavar="[owner|admin|member]",
 )
 def policy(options: ProfileOptions, room: str, action: str, needed: str, *, as_json: bool) -> None:
-    """Say which role it takes in ROOM to add people, remove them, edit the room or make links, or show it."""
+    """Say which role it takes in ROOM to add or remove people, edit the room, link or pin, or show it."""
 
     async def work() -> None:
         from clave_client.ui.role_work import set_policy
@@ -82,6 +82,40 @@ def topic(options: ProfileOptions, room: str, text: tuple[str, ...], *, as_json:
         async with options.session() as session:
             wanted = words if text else None
             await set_topic(session, room, wanted, os.urandom(16).hex(), as_json=as_json)
+
+    run(work)
+
+
+@click.command(epilog="Example: clave pin friends 12    or: clave pin friends")
+@profile_options
+@json_option
+@click.argument("room")
+@click.argument("message", metavar="[MESSAGE]", required=False, default="")
+def pin(options: ProfileOptions, room: str, message: str, *, as_json: bool) -> None:
+    """Pin MESSAGE of ROOM, a number or "last", for all members; without it print those that are pinned."""
+
+    async def work() -> None:
+        from clave_client.ui import role_work
+
+        async with options.session() as session:
+            await role_work.pin(session, room, message, os.urandom(16).hex(), as_json=as_json)
+
+    run(work)
+
+
+@click.command(epilog="Example: clave unpin friends 12")
+@profile_options
+@json_option
+@click.argument("room")
+@click.argument("message", required=False, default="last")
+def unpin(options: ProfileOptions, room: str, message: str, *, as_json: bool) -> None:
+    """Take the pin of MESSAGE of ROOM away; without it, of the last one that is pinned."""
+
+    async def work() -> None:
+        from clave_client.ui import role_work
+
+        async with options.session() as session:
+            await role_work.unpin(session, room, message, os.urandom(16).hex(), as_json=as_json)
 
     run(work)
 
@@ -120,5 +154,5 @@ def unban(options: ProfileOptions, room: str, person: str, *, as_json: bool) -> 
     run(work)
 
 
-ALL: Final[tuple[Any, ...]] = (role, policy, topic, ban, unban)
+ALL: Final[tuple[Any, ...]] = (role, policy, topic, pin, unpin, ban, unban)
 """The commands of this module."""

@@ -30,6 +30,7 @@ __all__ = [
     "MAX_EXPIRY_SECONDS",
     "MAX_TOPIC",
     "MOST_BANS",
+    "MOST_PINNED",
     "POLICIES",
     "AgreedState",
     "Role",
@@ -52,6 +53,9 @@ MAX_EXPIRY_SECONDS: Final = 365 * 86_400
 MAX_TOPIC: Final = 300
 """Most characters of a topic."""
 
+MOST_PINNED: Final = 20
+"""Most pinned messages of a room."""
+
 MOST_BANS: Final = 200
 """Most banned accounts of a room; each has 32 bytes in every welcome."""
 
@@ -72,6 +76,7 @@ class Role(enum.IntEnum):
         return self.name.lower()
 
 
+MessageId = Annotated[bytes, msgspec.Meta(min_length=32, max_length=32)]
 _Accounts = Annotated[list[AccountKey], msgspec.Meta(max_length=_MOST_ROLES)]
 
 
@@ -88,6 +93,7 @@ POLICIES: Final = {
     "remove": "remove people",
     "edit": "change the title, the topic or when messages disappear",
     "link": "make links to join by",
+    "pin": "pin messages",
 }
 """What takes a role that the state names, and what it is in words."""
 
@@ -100,8 +106,9 @@ class AgreedState(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_f
     read, 0 for never. `direct` are the accounts of a room between two people or of one's own notes, empty for
     others. `version` is 1 for what a `FormerState` says: its admins are admins here, and there are no owners.
 
-    `links` are those to join by, by key, and `link` is the role that making one takes. Only a group that has
-    links, or another such role than at first, has these two fields, in `LINK_EXTENSION`.
+    `links` are those to join by, by key, and `link` is the role that making one takes; `pinned` are the ids
+    of messages, and `pin` is the role that pinning one takes. Only a group in which one of these four is not
+    as at first has them, in `LINK_EXTENSION`.
     """
 
     version: Annotated[int, msgspec.Meta(ge=2, le=2)]
@@ -118,6 +125,8 @@ class AgreedState(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_f
     direct: Annotated[list[AccountKey], msgspec.Meta(max_length=2)] = []
     link: Role = Role.ADMIN
     links: Annotated[list[RoomLink], msgspec.Meta(max_length=MOST_LINKS)] = []
+    pin: Role = Role.ADMIN
+    pinned: Annotated[list[MessageId], msgspec.Meta(max_length=MOST_PINNED)] = []
 
     @property
     def is_former(self) -> bool:
@@ -126,7 +135,7 @@ class AgreedState(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_f
 
     def extension(self) -> tuple[int, bytes]:
         """Return the type and the data of the extension that holds this state."""
-        if self.needs_links:
+        if self.needs_latest:
             return LINK_EXTENSION, _encoder.encode(self)
         if not self.is_former:
             return AGREED_STATE_EXTENSION, _encoder.encode(
@@ -139,9 +148,10 @@ class AgreedState(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_f
         return FORMER_STATE_EXTENSION, FormerState(1, self.title, self.admins, *roles).encode()
 
     @property
-    def needs_links(self) -> bool:
-        """Whether all members have to know links."""
-        return bool(self.links) or self.link is not Role.ADMIN
+    def needs_latest(self) -> bool:
+        """Whether all members have to know links and pinned messages."""
+        policies = self.link, self.pin
+        return bool(self.links or self.pinned) or policies != (Role.ADMIN, Role.ADMIN)
 
     def find_link(self, key: bytes) -> RoomLink | None:
         """Return the link with a key."""
@@ -212,10 +222,10 @@ class AgreedState(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_f
 
     def check(self) -> None:
         """Raise `PeerError` unless all lists are in their one valid form."""
-        lists = (self.owners, self.admins, self.guests, self.banned, self.direct)
+        lists = (self.owners, self.admins, self.guests, self.banned, self.direct, self.pinned)
         if any(sorted(set(each)) != each for each in lists):
             raise PeerError("the room's agreed state is not in its one valid form")
-        if Role.GUEST in (self.add, self.remove, self.edit, self.link):
+        if Role.GUEST in (self.add, self.remove, self.edit, self.link, self.pin):
             raise PeerError("the room's agreed state lets guests change it")
         with_role = [*self.owners, *self.admins, *self.guests]
         if len(set(with_role)) != len(with_role) or not self.owners:

@@ -6,6 +6,7 @@ Knows no order of entries (that is `log_reader`) and sends nothing.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 
 from clave_client import events
 from clave_client.errors import PeerError
@@ -188,7 +189,9 @@ class LogContext:
         title = room_title(room.group)
         if author is not None:
             gone = [member.leaf_index in leavers for member in before.missing_in(room.roster)]
-            for event in state_events(room, former, title, author, Departed(not all(gone), any(gone))):
+            departed = Departed(not all(gone), any(gone))
+            find = partial(self.store.message, room.id)
+            for event in state_events(room, former, title, author, departed, find):
                 self.report.add(event)
         room.set(title=title, lost=0)
         room.note_offered()

@@ -51,6 +51,8 @@ def room_info(room: LocalRoom, account: bytes) -> RoomInfo:
         "" if room.joining is None else room.name_of(room.joining.inviter),
         room.awaits_entry,
         () if room.cannot_follow or room.awaits_entry else room_code(room.group),  # of an epoch that holds
+        room.state.pin.word,
+        len(room.state.pinned),
     )
 
 

@@ -174,6 +174,11 @@ class Roster:
         """The names of the members that read only the former content format, sorted."""
         return tuple(sorted({sanitize(each.name) for each in self._members.values() if not each.is_current}))
 
+    @cached_property
+    def without_links(self) -> tuple[str, ...]:
+        """The names of the members that know neither links nor pinned messages, sorted."""
+        return tuple(sorted({sanitize(each.name) for each in self._members.values() if not each.has_links}))
+
     def missing_in(self, other: Roster) -> list[RosterMember]:
         """Return the members whose devices are not in another roster."""
         return [member for device, member in self._by_device.items() if not other.has(device)]

@@ -14,7 +14,7 @@ class StateChange(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_f
     """What is to be different: an empty `title`, a `topic` of None and a negative `expiry` mean no change.
 
     `roles` are by account, `policies` by their names; `banned` and `unbanned` are accounts. `links` are new
-    ones, `ended` the keys of links.
+    ones, `ended` the keys of links. `pinned` and `unpinned` are ids of messages.
     """
 
     title: str = ""
@@ -26,6 +26,8 @@ class StateChange(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_f
     unbanned: list[bytes] = []
     links: list[RoomLink] = []
     ended: list[bytes] = []
+    pinned: list[bytes] = []
+    unpinned: list[bytes] = []
 
     @classmethod
     def between(cls, before: AgreedState, after: AgreedState) -> StateChange:
@@ -50,6 +52,8 @@ class StateChange(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_f
             [each for each in before.banned if each not in after.banned],
             [each for each in after.links if each not in before.links],
             [each.key for each in before.links if after.find_link(each.key) is None],
+            [each for each in after.pinned if each not in before.pinned],
+            [each for each in before.pinned if each not in after.pinned],
         )
 
     def __bool__(self) -> bool:
@@ -75,5 +79,6 @@ class StateChange(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_f
             expiry=state.expiry if self.expiry < 0 else self.expiry,
             banned=sorted({*state.banned, *self.banned}.difference(self.unbanned)),
             links=[links[key] for key in sorted(links)],
+            pinned=sorted({*state.pinned, *self.pinned}.difference(self.unpinned)),
             **self.policies,
         )

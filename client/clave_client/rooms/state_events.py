@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
 from clave_client import events
@@ -10,6 +10,7 @@ from clave_client.events import Event, LinkEnd, Person
 from clave_client.formats.agreed_state import AgreedState
 from clave_client.rooms.local_room import LocalRoom
 from clave_client.rooms.state_change import StateChange
+from clave_client.store.message_tables import HistoryLine
 from clave_wire.text import sanitize
 
 __all__ = ["Departed", "state_events"]
@@ -23,11 +24,16 @@ class Departed(NamedTuple):
 
 
 def state_events(
-    room: LocalRoom, before: AgreedState, title: str, author: Person, gone: Departed
+    room: LocalRoom,
+    before: AgreedState,
+    title: str,
+    author: Person,
+    gone: Departed,
+    find: Callable[[bytes], HistoryLine | None],
 ) -> Iterator[Event]:
     """Yield what is different in `room`, whose state was `before`, after a commit of `author`.
 
-    `title` is what the room is called now; `gone` says who is not there any more.
+    `title` is what the room is called now; `gone` says who is not there any more; `find` finds messages.
     """
     after = room.state
     if after == before:
@@ -54,6 +60,10 @@ def state_events(
     if change.ended:
         why = _why_links_ended(room, base, change.ended, gone)
         yield events.LinksChanged(room.id, 0, len(change.ended), why, author)
+    for message in [*change.pinned, *change.unpinned]:
+        line = find(message)
+        seq, name = (0, "") if line is None else (line.seq, line.name)
+        yield events.PinChanged(room.id, message, seq, name, message in change.pinned, author)
     for account in [*change.banned, *change.unbanned]:
         yield events.BanChanged(
             room.id, account, room.name_of_banned(account), account in change.banned, author

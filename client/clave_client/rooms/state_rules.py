@@ -70,6 +70,8 @@ def check_change(
         require(base.link, POLICIES["link"], rank, name)
     if change.ended:
         require(Role.MEMBER, "revoke links", rank, name)
+    if change.pinned or change.unpinned:
+        require(base.pin, POLICIES["pin"], rank, name)
     if change.banned or change.unbanned:
         require(base.remove, "ban people", rank, name)
     for other in change.banned:

@@ -47,6 +47,7 @@ class MessageService(ServiceBase):
             m.Block: lambda r: client.block(r.name),
             m.Unblock: lambda r: client.unblock(r.name),
             m.ListBlocked: lambda _: client.blocked(),
+            m.ListPinned: lambda r: self._messages(self._room(r.room), client.pinned(self._room(r.room))),
         }
         self._queries |= queries
         changes: dict[type, Callable[[Any, Attempt], Awaitable[Any]]] = {
@@ -56,6 +57,8 @@ class MessageService(ServiceBase):
             m.DeleteMessage: self._delete,
             m.React: self._react,
             m.Unreact: self._unreact,
+            m.PinMessage: self._changing(self._pin),
+            m.UnpinMessage: self._changing(self._unpin),
         }
         self._changes |= changes
 
@@ -141,6 +144,15 @@ class MessageService(ServiceBase):
             lambda: self._client.note_unreaction(attempt.room, message, request.reaction),
             request.wait,
         )
+
+    async def _pin(self, room: bytes, request: m.PinMessage) -> bool:
+        return await self._client.pin_message(room, self._find(room, request.message, own=None).id)
+
+    async def _unpin(self, room: bytes, request: m.UnpinMessage) -> bool:
+        pinned = self._client.pinned(room)
+        line = pinned[-1] if request.message == LAST and pinned else None
+        line = line or self._find(room, request.message, own=None)
+        return await self._client.unpin_message(room, line.id)
 
     def _named(
         self, request: m.Edit | m.DeleteMessage | m.React | m.Unreact, attempt: Attempt, *, own: bool

@@ -62,7 +62,17 @@ from clave_client.rpc.message_methods import (
     Unreact,
 )
 from clave_client.rpc.method_base import Change, ConsumerName, Method, Number, Seconds
-from clave_client.rpc.role_methods import ROLE_METHODS, Ban, SetPolicy, SetRole, SetTopic, Unban
+from clave_client.rpc.role_methods import (
+    ROLE_METHODS,
+    Ban,
+    ListPinned,
+    PinMessage,
+    SetPolicy,
+    SetRole,
+    SetTopic,
+    Unban,
+    UnpinMessage,
+)
 from clave_client.rpc.values import EventsPage, OwnerInfo, RoomNews, RoomSummary
 from clave_client.values import Fingerprint, MemberInfo, RoomInfo, SeenKey
 
@@ -110,6 +120,7 @@ __all__ = [
     "ListMembers",
     "ListMismatches",
     "ListPending",
+    "ListPinned",
     "ListRooms",
     "MakeLink",
     "MarkShown",
@@ -118,6 +129,7 @@ __all__ = [
     "NoteTold",
     "OpenDirect",
     "OpenPairing",
+    "PinMessage",
     "Ping",
     "Post",
     "React",
@@ -141,6 +153,7 @@ __all__ = [
     "Subscribe",
     "Unban",
     "Unblock",
+    "UnpinMessage",
     "Unreact",
     "Verify",
     "VerifyRoom",

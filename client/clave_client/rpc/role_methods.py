@@ -4,9 +4,20 @@ from __future__ import annotations
 
 from typing import Final
 
-from clave_client.rpc.method_base import Change
+from clave_client.rpc.method_base import Change, Method
+from clave_client.rpc.values import HistoryMessage
 
-__all__ = ["ROLE_METHODS", "Ban", "SetPolicy", "SetRole", "SetTopic", "Unban"]
+__all__ = [
+    "ROLE_METHODS",
+    "Ban",
+    "ListPinned",
+    "PinMessage",
+    "SetPolicy",
+    "SetRole",
+    "SetTopic",
+    "Unban",
+    "UnpinMessage",
+]
 
 
 class SetRole(Change[bool], frozen=True, kw_only=True):
@@ -24,9 +35,10 @@ class SetRole(Change[bool], frozen=True, kw_only=True):
 
 
 class SetPolicy(Change[bool], frozen=True, kw_only=True):
-    """Have an action take a role: to "add" people, "remove" or ban them, "edit" the room, or "link".
+    """Have an action take a role: to "add" people, "remove" or ban them, "edit" the room, "link" or "pin".
 
-    To edit is to change title, topic and expiry; to link is to make links to join by.
+    To edit is to change title, topic and expiry; to link is to make links to join by, to pin is to pin
+    messages.
     Returns whether that counts already, as `room.remove` does.
     """
 
@@ -68,5 +80,34 @@ class Unban(Change[bool], frozen=True, kw_only=True):
     name: str
 
 
-ROLE_METHODS: Final = (SetRole, SetPolicy, SetTopic, Ban, Unban)
+class PinMessage(Change[bool], frozen=True, kw_only=True):
+    """Pin a message, by its number or "last", for all members. Returns whether that counts already."""
+
+    NAME = "room.pin"
+    RESULT = bool
+
+    room: str
+    message: str = "last"
+
+
+class UnpinMessage(Change[bool], frozen=True, kw_only=True):
+    """Take the pin of a message away. Returns whether that counts already."""
+
+    NAME = "room.unpin"
+    RESULT = bool
+
+    room: str
+    message: str = "last"
+
+
+class ListPinned(Method[list[HistoryMessage]], frozen=True, kw_only=True):
+    """Return the pinned messages of a room that are here, oldest first."""
+
+    NAME = "room.pinned"
+    RESULT = list[HistoryMessage]
+
+    room: str
+
+
+ROLE_METHODS: Final = (SetRole, SetPolicy, SetTopic, Ban, Unban, PinMessage, UnpinMessage, ListPinned)
 """The methods of this module."""

@@ -20,7 +20,6 @@ from clave_client.rpc import methods as m
 from clave_client.rpc.account_service import account_info, check_health, delete_account
 from clave_client.rpc.device_service import DeviceService
 from clave_client.rpc.message_service import LAST, MOST_MESSAGES
-from clave_client.rpc.method_base import Change
 from clave_client.rpc.service_base import Attempt, within
 from clave_client.rpc.values import (
     ROOM_CHANGES,
@@ -144,19 +143,6 @@ class Service(DeviceService):
         await self._client.wait_settled()
         counts = await self._client.remove(attempt.room, request.name, repeated=attempt.again)
         return self._finish(request, counts)
-
-    def _changing(
-        self, change: Callable[[bytes, Any], Awaitable[bool]]
-    ) -> Callable[[Any, Attempt], Awaitable[bool]]:
-        """Return what carries out a change of a room for all, once, and says whether it counts already."""
-
-        async def carry_out(request: Change[bool], attempt: Attempt) -> bool:
-            if attempt.outcome is not None:
-                return bool(attempt.outcome["done"])
-            await self._client.wait_settled()
-            return self._finish(request, await change(attempt.room, request))
-
-        return carry_out
 
     async def _make_link(self, request: m.MakeLink, attempt: Attempt) -> MadeLink:
         seed = self._room_id(f"link {request.key}") if request.key else os.urandom(16)

@@ -132,6 +132,20 @@ class ServiceBase:
             raise
         return done
 
+    def _changing(
+        self, change: Callable[[bytes, Any], Awaitable[bool]]
+    ) -> Callable[[Any, Attempt], Awaitable[bool]]:
+        """Return what carries out a change of a room for all, once, and says whether it counts already."""
+
+        async def carry_out(request: m.Change[bool], attempt: Attempt) -> bool:
+            if attempt.outcome is not None:
+                return bool(attempt.outcome["done"])
+            await self._client.wait_settled()
+            counts = await change(attempt.room, request)
+            return self._finish(request, counts)
+
+        return carry_out
+
     def _finish(self, request: m.Change[T], result: T) -> T:
         """Note the outcome of a change that needed the relay, and return it."""
         if request.key:

@@ -50,6 +50,7 @@ ROOM_CHANGES: Final = (
     events.RoleChanged,
     events.PolicyChanged,
     events.BanChanged,
+    events.PinChanged,
 )
 """What whoever sends to a room, or reads it by a script, is told of."""
 

@@ -214,6 +214,8 @@ def room_info_lines(info: RoomInfo) -> list[str]:
     lines.append("; ".join(policy_lines(info)))
     if info.links:
         lines.append(f"links by which others can join: {info.links}; /links lists them")
+    if info.pinned:
+        lines.append(f"pinned messages: {info.pinned}; /pin lists them")
     if info.joining:
         lines.append(joining_text(info.title, info.joining, waits=info.unconfirmed))
     if info.banned:
@@ -245,6 +247,7 @@ _ACTIONS: Final = {
     "remove": "remove people",
     "edit": "change the room",
     "link": "make links",
+    "pin": "pin messages",
 }
 
 
@@ -261,6 +264,7 @@ def policy_lines(info: RoomInfo) -> list[str]:
         "remove": info.may_remove,
         "edit": info.may_edit,
         "link": info.may_link,
+        "pin": info.may_pin,
     }
     return [policy_text(action, role) for action, role in policies.items()]
 
@@ -355,6 +359,10 @@ def _event_text(event: Event, me: bytes) -> str:
             return (
                 f"{who} banned {event.name}" if event.banned else f"{who} lets {event.name} be invited again"
             )
+        case events.PinChanged():
+            whose = f"message {event.seq & MOST_NUMBER} of {event.author}" if event.seq else "an old message"
+            what = f"pinned {whose}" if event.pinned else f"took the pin of {whose} away"
+            return f"{name_with_warning(event.by, me)} {what}"
         case events.SettingsChanged():
             who = name_with_warning(event.by, me)
             if not event.expiry:

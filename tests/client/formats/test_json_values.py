@@ -44,6 +44,7 @@ EVERY_EVENT = [
     events.RoleChanged(ROOM, b"a" * 32, "blue", "admin", RED),
     events.PolicyChanged(ROOM, "add", "admin", RED),
     events.BanChanged(ROOM, b"a" * 32, "blue", True, RED),
+    events.PinChanged(ROOM, b"i" * 32, 7, "blue", True, RED),
     events.RoomClosed(ROOM, "friends", None),
     events.Diverged(ROOM, None, Inconsistency.ORDER),
     events.RelayRestored(ROOM, "friends", 3),

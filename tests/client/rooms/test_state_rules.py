@@ -42,6 +42,7 @@ ALLOWED = [
     (ADMIN, roles(admin=Role.MEMBER)),
     (ADMIN, StateChange("team", "what for", 60)),
     (ADMIN, StateChange(banned=[OTHER])),
+    (ADMIN, StateChange(pinned=[OTHER])),
     (MEMBER, roles(member=Role.GUEST)),
 ]
 REFUSED = [
@@ -54,6 +55,7 @@ REFUSED = [
     (MEMBER, StateChange("team"), "only an admin may change the room"),
     (MEMBER, StateChange(topic="x"), "only an admin may change the room"),
     (MEMBER, StateChange(banned=[OTHER]), "only an admin may ban people"),
+    (MEMBER, StateChange(pinned=[OTHER]), "only an admin may pin messages"),
     (GUEST, roles(guest=Role.MEMBER), "is a guest and may not"),
     (ADMIN, StateChange(banned=[MEMBER]), "banned somebody who stays"),
 ]
@@ -67,6 +69,16 @@ def test_what_is_allowed(who: bytes, change: StateChange) -> None:
 @pytest.mark.parametrize(("who", "change", "why"), REFUSED)
 def test_what_is_refused(who: bytes, change: StateChange, why: str) -> None:
     assert why in may(who, change)
+
+
+def test_who_may_pin_is_said_by_a_policy_and_who_may_not_takes_no_pin_away() -> None:
+    state = StateChange(pinned=[OTHER], policies={"pin": Role.MEMBER}).apply(STATE)
+    assert may(MEMBER, StateChange(pinned=[MEMBER]), state) == ""
+    assert may(MEMBER, StateChange(unpinned=[OTHER]), state) == ""
+    assert "only a member may pin" in may(GUEST, StateChange(unpinned=[OTHER]), state)
+    assert "only an admin may pin" in may(
+        MEMBER, StateChange(unpinned=[OTHER]), StateChange(pinned=[OTHER]).apply(STATE)
+    )
 
 
 def test_a_ban_is_lifted_by_who_may_ban() -> None:

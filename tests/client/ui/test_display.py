@@ -63,6 +63,11 @@ def shown(event: Event, *, elsewhere: bool = False) -> str | None:
         ),
         (events.BanChanged(ROOM, b"g" * 32, "green", True, BLUE), "blue banned green"),
         (events.BanChanged(ROOM, b"g" * 32, "green", False, BLUE), "blue lets green be invited again"),
+        (events.PinChanged(ROOM, b"i" * 32, 7, "red", True, BLUE), "blue pinned message 7 of red"),
+        (
+            events.PinChanged(ROOM, b"i" * 32, 0, "", False, BLUE),
+            "blue took the pin of an old message away",
+        ),
         (events.RoomClosed(ROOM, "friends", BLUE), "blue removed you from friends"),
         (events.RoomClosed(ROOM, "friends", None), "you left friends"),
         (events.PresenceChanged(ROOM, "blue", online=False, reason="left"), "blue is offline (left)"),
