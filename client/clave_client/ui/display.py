@@ -137,6 +137,8 @@ def event_line(event: Event, title: Callable[[bytes], str], *, elsewhere: bool, 
             return None
         case events.StatusChanged() | events.MessagesExpired():
             return None  # what became of own messages is in /show
+        case events.MemberAdded() if elsewhere and event.by.account == event.person.account == me:
+            return None  # an own device comes into all rooms; one line tells of it
         case events.Invited() if event.inviter.known:
             return where + note(_event_text(event, me), "alarm")
         case _:

@@ -114,6 +114,15 @@ def test_some_events_need_no_line(event: Event) -> None:
     assert shown(event) is None
 
 
+def test_an_own_device_that_comes_into_other_rooms_is_not_told_in_each_of_them() -> None:
+    mine, laptop = (Person("grey", ME, each, each.encode(), verified=True) for each in ("main", "laptop"))
+    added = events.MemberAdded(ROOM, laptop, mine)
+    assert shown(added, elsewhere=True) is None
+    assert shown(added) == "* grey added another device, laptop"
+    removed = events.MemberRemoved(ROOM, laptop, mine)
+    assert shown(removed, elsewhere=True) == "[friends] * grey removed their device laptop"
+
+
 def test_a_message_shows_who_and_stays_one_block() -> None:
     text = shown(events.Message(ROOM, 1, BLUE, b"i", "one\n12:00 red: two", 0.0))
     assert text is not None
