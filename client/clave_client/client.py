@@ -399,7 +399,8 @@ class Client(ClientDevices):
                 here.decline()
             else:
                 here.start_leaving()
-            here.note_answer("out")
+            if not here.is_notes:
+                here.note_answer("out")
 
     async def leave(self, room: bytes) -> bool:
         """Leave a room: the others rekey, and this device's keys of the room are deleted.

@@ -38,7 +38,8 @@ class ClientSettings(ClientState):
         if len(found) > 1:
             raise UsageError(f"several accounts go by {sanitize(name)}; decide with /trust first")
         account = found[0].account
-        block_account(self.sync, account, name)
+        for room in block_account(self.sync, account, name):
+            self.sync.submit_noted(room)
         return BlockedPerson(name, account, fingerprint(account))
 
     def unblock(self, name: str) -> BlockedPerson:

@@ -68,11 +68,13 @@ def _judge_rooms(world: World, device: Device) -> None:
 def _judge_drafts(world: World, own: list[Device]) -> None:
     """See that the devices of an account have the same drafts, if they share a room of their own."""
     sharing = [device for device in own if device.label not in world.checks.lied_to]
-    notes = {device.label: device.session.devices.settings.room for device in sharing}
     together = [
         device
         for device in sharing
-        if (here := notes[device.label]) is not None and all(here.roster.has(each.public) for each in sharing)
+        if any(
+            all(room.roster.has(each.public) for each in sharing)
+            for room in device.session.devices.settings.rooms
+        )
     ]
     drafts = {
         tuple(sorted(device.session.store.rows("SELECT * FROM room_settings WHERE name = 'draft'")))

@@ -155,7 +155,7 @@ class SimStore(Store):
 
     def crash(self) -> None:
         """End at once: an open transaction is lost."""
-        self.dead = True
+        self.dead = self.is_closed = True
         self.connection.close()
 
     def close(self) -> None:

@@ -212,7 +212,7 @@ BITES = {
     ),
     "settings of another device are not applied": Bite(
         OwnSettingsInUse,
-        "_share",
+        "_look",
         "self._apply()",
         "pass",
         devices=True,

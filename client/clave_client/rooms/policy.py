@@ -230,14 +230,14 @@ class RoomPolicy:
                         raise PolicyRejected(f"{newcomer.name} cannot be added as one who joined by a link")
                     _check_newcomer(newcomer, names)
                     _check_add(before, newcomer)
-                    if not (who.account == newcomer.account and _is_current(group)):
+                    if who.account != newcomer.account or not _frees_own_devices(before, group):
                         require(before.add, "add people", before.role_of(who.account), who.name)
                     newcomers.append(newcomer.account)
                 case Remove(removed):
                     if MemberSender(removed) != sender:
                         has_removals = True
                         gone = members[removed].account
-                        if not (who.account == gone and _is_current(group)):
+                        if who.account != gone or not _frees_own_devices(before, group):
                             check_removal(before, who.account, gone, people.__getitem__)
                     left.add(removed)
                 case GroupContextExtensions(extensions):
@@ -249,7 +249,8 @@ class RoomPolicy:
         accounts = [each.account for leaf, each in sorted(members.items()) if leaf not in left] + newcomers
         if newcomers and len(accounts) > MAX_DEVICES:
             raise PolicyRejected(f"a room has at most {MAX_DEVICES} devices")
-        if any(accounts.count(each) > MAX_OWN_DEVICES for each in newcomers) and not before.is_former:
+        is_bounded = not before.is_former or _is_current(group)
+        if is_bounded and any(accounts.count(each) > MAX_OWN_DEVICES for each in newcomers):
             raise PolicyRejected(f"nobody has more than {MAX_OWN_DEVICES} devices in a room")
         if editor is not None:
             check_edit(before, after, editor.account, accounts, editor.name)
@@ -346,11 +347,16 @@ def _check_link_keys(suite: CipherSuite, before: AgreedState, after: AgreedState
                 raise PolicyRejected(f"{name} made a link whose key is not valid: {error}") from None
 
 
-def _is_current(group: GroupView) -> bool:
-    """Return whether all devices of a group know that an account needs no role for its own devices.
+def _frees_own_devices(state: AgreedState, group: GroupView) -> bool:
+    """Return whether an account needs no role for its own devices.
 
-    Those of earlier versions would refuse what it does without, so there it needs one.
+    Earlier versions know that of the other states, and would refuse it in the former one.
     """
+    return not state.is_former or _is_current(group)
+
+
+def _is_current(group: GroupView) -> bool:
+    """Return whether all devices of a group list all that this version does."""
     return all(LINK_EXTENSION in member.leaf.capabilities.extensions for member in group.members())
 
 

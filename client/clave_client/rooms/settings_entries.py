@@ -13,13 +13,15 @@ from clave_client.rooms.stored_room import StoredRoom
 from clave_client.store.database import Store
 from clave_client.store.own_settings import OwnSettings
 
-__all__ = ["ANSWER_DUE_PART", "ASKED_PART", "is_own_room", "take_settings"]
+__all__ = ["ANSWER_DUE_PART", "ASKED_PART", "REFUSED", "is_own_room", "take_settings"]
 
 ASKED_PART: Final = "asked for settings"
 """The part of the own room that says that this device has asked for all settings there.
 
-It is deleted when messages may have been missed.
+It is deleted when messages may have been missed, and is `REFUSED` when the relay did not take settings.
 """
+
+REFUSED: Final = b"refused"
 
 ANSWER_DUE_PART: Final = "answer with settings"
 """The part of the own room that says that a device has asked, and none has answered yet."""

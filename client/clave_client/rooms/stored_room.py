@@ -377,7 +377,7 @@ class StoredRoom:
         )
 
     def _may_remove(self, member: RosterMember) -> bool:
-        if member.account == self.account and self.roster.is_current:
+        if member.account == self.account and (not self.state.is_former or self.roster.is_current):
             return True
         try:
             check_removal(self.state, self.account, member.account, lambda _: "")

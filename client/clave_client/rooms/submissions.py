@@ -11,6 +11,7 @@ from clave_client.formats.content import ContentKind
 from clave_client.formats.payload import UnverifiedEntry
 from clave_client.rooms.batch_report import CommitResult
 from clave_client.rooms.log_context import LogContext
+from clave_client.rooms.settings_entries import ASKED_PART, REFUSED
 from clave_client.store.conversation_tables import SentContent
 from clave_client.store.database import OutboxItem
 from clave_client.values import Phase
@@ -150,7 +151,10 @@ def _handle_refused_message(log: LogContext, payload: bytes, reason: str) -> Non
     if item is not None:
         room.refused_payloads = room.refused_payloads.with_added(payload)
         room.outbox.drop(item)
-        log.report.add(events.SendFailed(room.id, item.id, reason, item.body))
+        if item.kind is ContentKind.SETTINGS:
+            room.put_part(ASKED_PART, REFUSED)  # so that all settings are said again
+        if item.kind not in _UNTOLD:
+            log.report.add(events.SendFailed(room.id, item.id, reason, item.body))
 
 
 def _handle_refused_leave(log: LogContext, code: Code, reason: str) -> None:
@@ -160,5 +164,6 @@ def _handle_refused_leave(log: LogContext, code: Code, reason: str) -> None:
         log.report.add(room.close(None))
     elif not room.too_old:
         room.set(phase=Phase.JOINED)
+        room.note_answer("")
         text = f"you are still in {room.record.title}: the relay refused to let you leave ({reason})"
         log.report.add(events.Notice(room.id, text))

@@ -168,7 +168,11 @@ class Store(ConversationTables):
         """Bind a name to an account, unless a name of the same skeleton is bound."""
         self.pins_version += 1
         row = (skeleton(name), fold(name), name, account)
-        self.run("INSERT OR IGNORE INTO pins VALUES (?, ?, ?, ?)", *row)
+        self.run("INSERT OR IGNORE INTO pins VALUES (?, ?, ?, ?, 0)", *row)
+
+    def note_decided(self, account: bytes) -> None:
+        """Note that the user has decided which key is right, and that it is this account's."""
+        self.run("UPDATE pins SET decided = 1 WHERE account = ?", account)
 
     def drop_pin(self, name: str) -> None:
         """Delete a pin, by its name as it was bound."""

@@ -91,6 +91,7 @@ class Pins:
                 if known != account:
                     self._store.drop_pin(bound)
             self._store.add_pin(name, account)
+            self._store.note_decided(account)
         self._decided.add(account)
 
     def is_verified(self, name: str, account: bytes) -> bool:
@@ -104,6 +105,7 @@ class Pins:
             self.pin(name, SeenKey(account, "the key that was compared"))
             self._store.add_account(account, name)
             self._store.verify_account(account)
+            self._store.note_decided(account)
 
     def _words(self, bound: str, account: bytes) -> str:
         how = "verified" if self.is_verified(bound, account) else "know"

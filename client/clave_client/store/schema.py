@@ -147,8 +147,12 @@ _OWN_SETTINGS = """
 CREATE TABLE own_settings(kind INTEGER, subject BLOB, mine BLOB NOT NULL, value BLOB NOT NULL,
     stamp INTEGER NOT NULL, writer BLOB NOT NULL, to_send INTEGER NOT NULL, to_apply INTEGER NOT NULL,
     PRIMARY KEY(kind, subject)) STRICT, WITHOUT ROWID;
+ALTER TABLE pins ADD COLUMN decided INTEGER NOT NULL DEFAULT 0;
 """
-"""What the devices of the account share: `value` is the latest, `mine` what was here at the last look."""
+"""What the devices of the account share: `value` is the latest, `mine` what was here at the last look.
+
+Of pins, which of them the user has decided or verified.
+"""
 
 
 def _bind_verified_names(db: apsw.Connection) -> None:

@@ -21,17 +21,13 @@ class BlockingContext(Protocol):
     def rooms(self) -> dict[bytes, LocalRoom]:
         """The rooms in use, by id."""
 
-    def submit_noted(self, room: LocalRoom) -> None:
-        """Submit what is due in a room, after resuming it if that was not asked for yet."""
 
-
-def block_account(sync: BlockingContext, account: bytes, name: str) -> None:
-    """Block an account under a name."""
+def block_account(sync: BlockingContext, account: bytes, name: str) -> list[LocalRoom]:
+    """Block an account under a name; return the rooms whose invitations `submit_noted` declines now."""
     refused = [room for room in sync.rooms.values() if room.is_invited_by(account)]
     with sync.store.transaction():
         sync.store.block(account, name)
         sync.journal.forget_account(account)
         for room in refused:
             room.refuse()
-    for room in refused:
-        sync.submit_noted(room)
+    return refused

@@ -86,7 +86,7 @@ class SiblingRooms:
         """Return the devices of the account that are to be added to a room."""
         if room.record.phase is not Phase.JOINED or room.awaits_entry:
             return []
-        not_added = _not_added(room)
+        not_added = set() if room.is_notes else _not_added(room)  # they share their settings there
         others = self._siblings.known.others().values()
         wanted = [each.device for each in others if each.is_paired and each.device not in not_added]
         return [device for device in wanted if not room.roster.has(device)]
@@ -267,7 +267,7 @@ class SiblingRooms:
         if not missing:
             return True
         state = room.state
-        may_add = room.roster.is_current or state.role_of(room.account) >= state.add
+        may_add = not state.is_former or room.roster.is_current or state.role_of(room.account) >= state.add
         if not may_add:  # before key packages are used up
             raise UsageError(f"{_WHO_ADDS[state.add]} has to add them there, by /invite")
         adds = [] if self.claim is None else await self.claim(self._sync.transport, room.group.suite, missing)

@@ -233,6 +233,29 @@ def test_ones_own_devices_need_no_role_in_a_room_as_it_begins_either(tmp_path: P
     assert red.room.state.is_former
 
 
+def test_ones_own_devices_need_a_role_in_a_former_state_with_a_member_of_an_earlier_version(
+    tmp_path: Path,
+) -> None:
+    """It would refuse such a commit, and be in another epoch than the others."""
+    names = "red", "blue", "green"
+    log, (red, blue, green) = in_one_room(tmp_path, *names, remove=FormerRole.ADMIN, current=False)
+    twin = Member(tmp_path, "desk", twin=green)
+    log.append(green, green.room.prepare_commit([twin.add()]))
+    settle(log, red, blue, green)
+    with pytest.raises(PolicyRejected, match="only an admin may remove people here"):
+        green.room.prepare_commit([Remove(green.leaf_of(twin))])
+
+
+def test_nobody_fills_a_room_with_own_devices_before_it_has_roles_either(tmp_path: Path) -> None:
+    log, (red, blue) = in_one_room(tmp_path, "red", "blue")
+    twins = [Member(tmp_path, f"desk{number}", twin=blue) for number in range(16)]
+    log.append(blue, blue.room.prepare_commit([each.add() for each in twins[:15]]))
+    settle(log, red, blue)
+    assert blue.room.state.is_former
+    with pytest.raises(PolicyRejected, match="nobody has more than 16 devices"):
+        blue.room.prepare_commit([twins[15].add()])
+
+
 def test_a_room_with_a_member_of_an_earlier_version_stays_as_it_is(tmp_path: Path) -> None:
     log, (red, blue, green) = in_one_room(tmp_path, "red", "blue", "green", current=False)
     with pytest.raises(ValidationError, match="does not support an extension"):

@@ -22,8 +22,10 @@ from clave_client.formats.own_settings import (
     in_messages,
 )
 from clave_client.store.database import Store
-from clave_client.store.own_settings import OwnSettings
+from clave_client.store.message_tables import HistoryLine
+from clave_client.store.own_settings import MOST_AHEAD, OwnSettings
 from clave_client.store.pins import Pins
+from clave_client.values import SeenKey
 from clave_crypto.keys import Secret
 
 OWN = b"\xa0" * 32
@@ -35,9 +37,11 @@ class Device:
     """A device with its store, and the drafts in it."""
 
     def __init__(self, path: Path, number: int) -> None:
+        self.store_path = path
         self.store = Store(path / f"{number}.db", Secret(bytes(48)))
         self.key = bytes([number]) * 32
         self.known = OwnSettings(self.store, OWN, self.key)
+        self.known.note_changes(NOON)  # the first look, which finds nothing
 
     def writes(self, room: bytes, text: str) -> None:
         self.store.set_room_setting(room, "draft", text)
@@ -101,12 +105,76 @@ def test_the_later_change_counts_though_it_is_read_first(pair: tuple[Device, Dev
 def test_a_change_after_another_one_counts_though_the_clock_is_behind(pair: tuple[Device, Device]) -> None:
     red, blue = pair
     red.writes(ROOM, "by a clock that is ahead")
-    blue.reads(red.sends(MAX_STAMP - 5), NOON)
+    ahead = NOON + MOST_AHEAD
+    blue.reads(red.sends(ahead), NOON)
     blue.writes(ROOM, "later")
     told = blue.sends(NOON)
-    assert told[0].stamp == MAX_STAMP - 4
-    red.reads(told, NOON)
+    assert told[0].stamp == ahead + 1
+    red.reads(told, ahead)
     assert red.draft(ROOM) == "later"
+
+
+def test_nobody_can_keep_a_setting_from_being_changed_by_a_stamp_in_the_far_future(
+    pair: tuple[Device, Device],
+) -> None:
+    red, blue = pair
+    for stamp in (NOON + MOST_AHEAD + 1, MAX_STAMP):
+        blue.reads([Setting(SettingKind.DRAFT, ROOM, b"for ever", stamp, b"\xff" * 32)], NOON)
+    assert blue.draft(ROOM) == ""
+    blue.writes(ROOM, "mine")
+    red.reads(blue.sends(NOON), NOON)
+    assert red.draft(ROOM) == "mine"
+
+
+def test_what_was_changed_while_the_clock_was_years_ahead_is_changed_again_once_it_is_right(
+    pair: tuple[Device, Device],
+) -> None:
+    red, blue = pair
+    red.writes(ROOM, "in 2040")
+    blue.reads(red.sends(2 * NOON), NOON)
+    assert blue.draft(ROOM) == "", "its clock is wrong, as that device says"
+    blue.writes(ROOM, "today")
+    red.reads(blue.sends(NOON), NOON)
+    assert red.draft(ROOM) == "today"
+    red.writes(ROOM, "a day later")
+    blue.reads(red.sends(NOON + 86_400_000), NOON + 86_400_000)
+    assert blue.draft(ROOM) == "a day later"
+
+
+def test_what_a_first_look_finds_counts_less_than_what_was_changed_since(tmp_path: Path) -> None:
+    """As in a backup of before there was another device."""
+    blue = Device(tmp_path, 2)
+    store = Store(tmp_path / "restored.db", Secret(bytes(48)))
+    store.set_room_setting(ROOM, "draft", "old")
+    store.set_room_setting(b"\x02" * 16, "draft", "only here")
+    restored = OwnSettings(store, OWN, b"\xff" * 32)
+    blue.writes(ROOM, "new")
+    changed = blue.sends(NOON)
+    restored.note_changes(NOON + 5)
+    told = restored.take_unsent()
+    assert [each.stamp for each in told] == [0, 0]
+    blue.reads(told, NOON + 5)
+    assert (blue.draft(ROOM), blue.draft(b"\x02" * 16)) == ("new", "only here")
+    restored.merge(changed, NOON + 5)
+    assert [each.value for each in restored.unapplied()] == [b"new"]
+
+
+def test_of_two_messages_that_another_device_has_read_the_further_one_counts(tmp_path: Path) -> None:
+    device = Device(tmp_path, 1)
+    for seq in (9, 10):
+        line = HistoryLine(seq, b"d" * 32, b"a" * 32, "blue", bytes([seq]) * 32, "hello", 1)
+        device.store.add_message(ROOM, line)
+    later, unknown = bytes([10]) * 32, b"\xee" * 32
+    told = [
+        Setting(SettingKind.READ, ROOM, bytes([seq]) * 32, NOON + stamp, b"\x02" * 32)
+        for seq, stamp in ((10, 0), (9, 5))
+    ]
+    device.known.merge(told, NOON)
+    assert [each.value for each in device.known.unapplied()] == [later]
+    device.known.merge([Setting(SettingKind.READ, ROOM, unknown, NOON - 5, b"\x02" * 32)], NOON)
+    assert [each.value for each in device.known.unapplied()] == [unknown], "it is still to come"
+    device.known.merge(told, NOON)
+    assert [each.value for each in device.known.unapplied()] == [unknown]
 
 
 def test_a_change_of_which_nobody_was_told_yet_is_not_lost_to_an_earlier_one(
@@ -170,7 +238,17 @@ def test_devices_that_have_read_the_same_have_the_same(
             device.store.close()
 
 
-def test_only_a_name_that_was_pinned_to_another_account_before_is_decided(tmp_path: Path) -> None:
+def test_a_look_at_what_has_not_changed_writes_nothing(tmp_path: Path) -> None:
+    device = Device(tmp_path, 1)
+    device.writes(ROOM, "a thought")
+    device.sends(NOON)
+    written: list[int] = []
+    device.store.watch(lambda: written.append(1))
+    device.known.note_changes(NOON + 5)
+    assert written == []
+
+
+def test_only_a_name_whose_key_the_user_has_decided_or_verified_is_decided(tmp_path: Path) -> None:
     device = Device(tmp_path, 1)
     pins = Pins(device.store)
 
@@ -180,10 +258,32 @@ def test_only_a_name_that_was_pinned_to_another_account_before_is_decided(tmp_pa
 
     pins.repin("red", OWN)
     assert contacts() == [], "everybody knows the own name"
-    pins.repin("blue", b"\xb0" * 32)
-    assert contacts() == [Contact("blue", b"\xb0" * 32)]
-    pins.repin("blue", b"\xb1" * 32)
-    assert contacts() == [Contact("blue", b"\xb1" * 32, is_decided=True)]
+    blue, green = b"\xb0" * 32, b"\xb1" * 32
+    pins.pin("blue", SeenKey(blue, "a room"))
+    pins.pin("green", SeenKey(green, "a room"))
+    assert contacts() == [Contact("blue", blue), Contact("green", green)]
+    pins.repin("blue", blue)
+    assert contacts() == [Contact("blue", blue, is_decided=True)], "though it is the same key"
+    pins.verify("green", green)
+    assert contacts() == [Contact("green", green, is_decided=True)]
+
+
+def test_a_decided_contact_counts_more_than_a_later_one_that_is_not(pair: tuple[Device, Device]) -> None:
+    red, blue = pair
+    Pins(red.store).repin("green", b"\xb0" * 32)
+    told = [each for each in red.sends(NOON) if each.kind == SettingKind.CONTACT]
+    other = Contact("green", b"\xb1" * 32)
+    later = Setting(SettingKind.CONTACT, told[0].subject, msgspec.msgpack.encode(other), NOON + 99, blue.key)
+    for device, order in (
+        (red, [later]),
+        (blue, [later, *told]),
+        (Device(blue.store_path, 3), [*told, later]),
+    ):
+        device.known.merge(order, NOON)
+        (found,) = device.known.take_all()
+        assert msgspec.msgpack.decode(found.value, type=Contact) == Contact(
+            "green", b"\xb0" * 32, is_decided=True
+        )
 
 
 def test_settings_of_a_later_version_are_left_out(pair: tuple[Device, Device]) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -13,23 +12,21 @@ from clave_client.client import Client
 from clave_client.formats.own_settings import Purpose, Setting, SettingKind, SettingsMessage
 from clave_client.rooms.message_effects import MessageEffects
 from clave_client.rooms.restoring import mark_restored
-from clave_client.rooms.settings_entries import ANSWER_DUE_PART, ASKED_PART
+from clave_client.rooms.settings_entries import ANSWER_DUE_PART
 from clave_client.store import settings
 from clave_client.store.profile import Profile
 from clave_client.sync import own_settings
 from clave_client.testing import MemoryRelay
 from clave_client.values import Phase
 from devicekit import add_device, device_at, devices_in, is_here, room_of, sees
+from settingskit import KEY, has_notes, notes, share_at_once, told_at_either
 
-KEY = b"\xb1" * 32
 Told = tuple[bytes, Purpose, list[Setting]]
 
 
 @pytest.fixture(autouse=True)
 def at_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Have settings sent as soon as they change."""
-    monkeypatch.setattr(own_settings, "_GATHER_SECONDS", 0.0)
-    monkeypatch.setattr(own_settings, "_LEFT_TO_OTHERS_SECONDS", 0.05)
+    share_at_once(monkeypatch)
 
 
 @pytest.fixture
@@ -45,22 +42,6 @@ def told(monkeypatch: pytest.MonkeyPatch) -> list[Told]:
         apply(effects, content, person, place, accepted_at, report)
 
     monkeypatch.setattr(MessageEffects, "apply", noting)
-    return found
-
-
-def notes(client: Client) -> bytes:
-    """Return the id of the account's own room, which must be the only one."""
-    (room,) = [room for room in client.sync.rooms.values() if room.is_notes]
-    return room.id
-
-
-def has_notes(client: Client) -> Callable[[], bool]:
-    """Return whether a client has its own room and has asked there for all settings."""
-
-    def found() -> bool:
-        room = client.sync.devices.settings.room
-        return room is not None and room.may_send and room.part(ASKED_PART) is not None
-
     return found
 
 
@@ -277,7 +258,7 @@ async def test_another_device_answers_if_the_first_one_does_not(
         await add_device(relay, red, tmp_path / "1", "laptop")
         async with device_at(relay, tmp_path / "1", "red") as laptop:
             await sees(laptop, has_notes(laptop))
-            monkeypatch.setattr(red.sync.devices.settings, "_share", lambda: None)
+            monkeypatch.setattr(red.sync.devices.settings, "_look", lambda: None)
             laptop.sync.store.set_room_setting(b"\x01" * 16, "draft", "a thought")
             await add_device(relay, red, tmp_path / "2", "phone")
             async with device_at(relay, tmp_path / "2", "red") as phone:
@@ -300,10 +281,8 @@ async def test_a_pin_to_another_key_is_told_and_followed_only_if_the_user_decide
             offline.open()
             offline.sync.store.add_pin("blue", KEY)
             await offline.close()
-        notices = red.stream(events.Notice)
         async with device_at(relay, tmp_path, "red") as laptop:
-            while "knows blue by another key" not in (await anext(notices)).text:
-                pass
+            await told_at_either("knows blue by another key", red, laptop)
             assert laptop.sync.store.pins("blue") == [("blue", KEY)]
             assert red.sync.store.pins("blue") == [("blue", found.account)]
             red.repin("blue", b"\xb2" * 32)
@@ -397,7 +376,7 @@ async def test_a_removed_device_is_told_nothing_more(tmp_path: Path, told: list[
                 revocation = red.sync.account.account_key().revoke(stolen)
                 removing({stolen: revocation})  # before anything is done about it in rooms
                 red.set_draft(room, "a secret")
-                red.sync.devices.settings._share()
+                red.sync.devices.settings._look()
                 assert not red.sync.rooms[own].outbox
                 red.sync.devices._changed()
                 await sees(phone, lambda: phone.draft(room) == "a secret")
