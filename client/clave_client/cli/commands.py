@@ -67,6 +67,9 @@ def main() -> None:
     show_default=True,
     help="What tells of messages; desktop notifications say what was said only with content.",
 )
+@click.option(
+    "--screen", is_flag=True, help="Use the whole terminal. Screen readers read the lines without it."
+)
 def chat(
     options: ProfileOptions,
     relay: str | None,
@@ -78,14 +81,19 @@ def chat(
     alert: Literal["off", "bell", "desktop", "content"],
     *,
     passphrase: bool,
+    screen: bool,
 ) -> None:
     """Talk. The first run makes the profile and registers the name."""
 
     async def work() -> int:
-        from clave_client.ui.line_mode import run_line_mode
-
         token = first_line(token_file).strip() if token_file else ""
         new = NewProfile(relay, _pin(pin), token, passphrase, device, proxy)
+        if screen:
+            from clave_client.tui.running import run_screen
+
+            return await run_screen(functools.partial(options.session, new), room, must_own=proxy is not None)
+        from clave_client.ui.line_mode import run_line_mode
+
         return await run_line_mode(
             functools.partial(options.session, new), room, alert, must_own=proxy is not None
         )

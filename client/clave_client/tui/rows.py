@@ -1,0 +1,155 @@
+"""The loaded rows of a message list: messages and notes as wrapped lines. Knows no screen."""
+
+from __future__ import annotations
+
+from bisect import bisect_right
+from collections.abc import Iterable, Sequence
+from itertools import accumulate
+
+from clave_client.rpc.values import HistoryMessage
+from clave_client.ui.display import Line, date_text, separator
+from clave_client.ui.message_lines import message_lines
+from clave_client.ui.terminal.wrapping import wrap
+
+__all__ = ["Names", "Row", "Rows"]
+
+Names = dict[bytes, str]
+"""What members are called, by account."""
+
+
+class Row:
+    """A message, or a note between messages; `lines` are not wrapped yet."""
+
+    def __init__(self, lines: Sequence[Line], message: HistoryMessage | None = None) -> None:
+        self.lines = lines
+        self.message = message
+        self._wrapped: list[Line] = []
+        self._width = 0
+
+    @classmethod
+    def of(cls, message: HistoryMessage, *, me: bytes, names: Names) -> Row:
+        """Return the row of a message."""
+        return cls(message_lines(message, me=me, names=names), message)
+
+    def wrapped(self, width: int) -> list[Line]:
+        """Return the lines as they stand in a list `width` columns wide."""
+        if width != self._width:
+            self._wrapped = [row for line in self.lines for row in wrap(line, width)]
+            self._width = width
+        return self._wrapped
+
+
+class Rows:
+    """The loaded rows of one room, with a line before the first message of each day.
+
+    Each change returns how many lines came or went above what was there, so that a list can stay where it is.
+    """
+
+    def __init__(self, width: int) -> None:
+        self._width = max(1, width)
+        self._rows: list[Row] = []
+        self._ends: list[int] | None = None
+
+    def __len__(self) -> int:
+        return len(self._rows)
+
+    @property
+    def height(self) -> int:
+        """The number of lines."""
+        ends = self._line_ends()
+        return ends[-1] if ends else 0
+
+    def line(self, number: int) -> Line:
+        """Return a line; an empty one outside of the rows."""
+        ends = self._line_ends()
+        place = bisect_right(ends, number)
+        if number < 0 or place == len(ends):
+            return []
+        wrapped = self._rows[place].wrapped(self._width)
+        return wrapped[number - (ends[place - 1] if place else 0)]
+
+    def row_at(self, number: int) -> Row | None:
+        """Return the row in which a line is."""
+        place = bisect_right(self._line_ends(), number)
+        return self._rows[place] if number >= 0 and place < len(self._rows) else None
+
+    def start_of(self, row: Row) -> int:
+        """Return the number of a row's first line, 0 if it is not here."""
+        for place, each in enumerate(self._rows):
+            if each is row:
+                return self._line_ends()[place - 1] if place else 0
+        return 0
+
+    @property
+    def first(self) -> HistoryMessage | None:
+        """The first message."""
+        return next((row.message for row in self._rows if row.message is not None), None)
+
+    @property
+    def last(self) -> HistoryMessage | None:
+        """The last message."""
+        return next((row.message for row in reversed(self._rows) if row.message is not None), None)
+
+    # --- changes ---
+
+    def resize(self, width: int) -> None:
+        """Wrap all lines anew for a list of another width."""
+        if max(1, width) != self._width:
+            self._width = max(1, width)
+            self._ends = None
+
+    def append(self, rows: Iterable[Row]) -> None:
+        """Add rows at the end."""
+        last = self.last
+        added = _with_days(rows, "" if last is None else date_text(last.sent_at))
+        self._rows += added
+        if self._ends is not None:
+            end = self._ends[-1] if self._ends else 0
+            self._ends += [end := end + len(row.wrapped(self._width)) for row in added]
+
+    def prepend(self, rows: Iterable[Row]) -> int:
+        """Add earlier rows at the beginning."""
+        before, first = self.height, self.first
+        added = _with_days(rows, "")
+        days = [date_text(row.message.sent_at) for row in added if row.message is not None]
+        if first is not None and days[-1:] == [date_text(first.sent_at)] and self._rows[0].message is None:
+            del self._rows[0]  # the line of a day that has begun above
+        self._rows[:0] = added
+        self._ends = None
+        return self.height - before
+
+    def replace(self, row: Row) -> None:
+        """Show a message that has changed anew, if it is here."""
+        for place, each in enumerate(self._rows):
+            if each.message is not None and row.message is not None and each.message.id == row.message.id:
+                self._rows[place] = row
+                self._ends = None
+                return
+
+    def trim_start(self, most: int) -> int:
+        """Drop the first rows, so that at most `most` are left; return minus the lines that went."""
+        before = self.height
+        del self._rows[: max(0, len(self._rows) - most)]
+        self._ends = None
+        return self.height - before
+
+    def trim_end(self, most: int) -> None:
+        """Drop the last rows, so that at most `most` are left."""
+        del self._rows[most:]
+        self._ends = None
+
+    def _line_ends(self) -> list[int]:
+        if self._ends is None:
+            self._ends = list(accumulate(len(row.wrapped(self._width)) for row in self._rows))
+        return self._ends
+
+
+def _with_days(rows: Iterable[Row], day: str) -> list[Row]:
+    """Return rows with a line before each that is of another day than the one before it."""
+    found: list[Row] = []
+    for row in rows:
+        if row.message is not None and (now := date_text(row.message.sent_at)) != day:
+            found.append(Row([separator(now)]))
+            day = now
+        found.append(row)
+    return found

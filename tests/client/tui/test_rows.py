@@ -1,0 +1,100 @@
+"""The loaded rows of a message list: what stands in which line, and what changes around it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from clave_client.events import Person
+from clave_client.rpc.values import HistoryMessage
+from clave_client.tui.rows import Row, Rows
+from clave_client.ui.display import plain
+
+RED = Person("red", b"r" * 32, "main", b"d" * 32, verified=True)
+NOON = 1_800_000_000.0
+DAY = 86_400.0
+
+
+def message(number: int, text: str = "hello", day: int = 0) -> HistoryMessage:
+    return HistoryMessage(number, RED, False, number.to_bytes(32, "big"), text, NOON + day * DAY, number)
+
+
+def rows(*messages: HistoryMessage) -> list[Row]:
+    return [Row.of(each, me=b"", names={}) for each in messages]
+
+
+def lines(shown: Rows) -> list[str]:
+    return [plain(shown.line(number)) for number in range(shown.height)]
+
+
+def days(shown: Rows) -> list[str]:
+    return [line for line in lines(shown) if line.startswith("---")]
+
+
+def filled(messages: Iterable[HistoryMessage], width: int = 40) -> Rows:
+    shown = Rows(width)
+    shown.append(rows(*messages))
+    return shown
+
+
+def test_a_message_takes_as_many_lines_as_it_needs_and_outside_there_is_nothing() -> None:
+    shown = filled([message(1, "one two three four five six seven eight nine ten")], width=20)
+    text = lines(shown)
+    assert len(text) == shown.height > 4
+    assert text[0].startswith("---")
+    assert " ".join(" ".join(text[1:]).split()).endswith(
+        "red: one two three four five six seven eight nine ten"
+    )
+    assert (shown.line(-1), shown.line(shown.height)) == ([], [])
+
+
+def test_each_day_has_one_line_also_when_earlier_messages_come() -> None:
+    shown = filled([message(3), message(4, day=1)])
+    assert len(days(shown)) == 2
+    before = shown.height
+    added = shown.prepend(rows(message(1, day=-1), message(2)))
+    assert len(days(shown)) == 3
+    assert added == shown.height - before
+    shown.append(rows(message(5, day=1)))
+    assert len(days(shown)) == 3
+
+
+@given(
+    st.integers(1, 60),
+    st.lists(st.tuples(st.booleans(), st.integers(0, 3), st.text(max_size=30)), max_size=30),
+)
+def test_what_was_there_moves_by_what_came_above_it(width: int, steps: list[tuple[bool, int, str]]) -> None:
+    shown = filled([message(1000)], width)
+    first, last = 1000, 1000
+    for older, count, text in steps:
+        kept = shown.row_at(shown.height - 1)
+        assert kept is not None
+        start = shown.start_of(kept)
+        if older:
+            first -= count
+            moved = shown.prepend(rows(*(message(first + n, text) for n in range(count))))
+        else:
+            shown.append(rows(*(message(last + 1 + n, text) for n in range(count))))
+            last += count
+            moved = shown.trim_start(20)
+        assert shown.start_of(kept) == start + moved or shown.row_at(0) is not kept
+    numbers = [row.message.number for row in shown._rows if row.message is not None]
+    assert numbers == list(range(numbers[0], last + 1))
+
+
+def test_a_changed_message_is_shown_as_it_is_now() -> None:
+    shown = filled([message(1, "before"), message(2)])
+    shown.replace(rows(message(1, "after"))[0])
+    assert any("after" in line for line in lines(shown))
+    assert not any("before" in line for line in lines(shown))
+
+
+def test_another_width_wraps_anew() -> None:
+    shown = filled([message(1, "one two three four five six seven eight nine ten")], width=80)
+    wide = shown.height
+    shown.resize(20)
+    assert shown.height > wide
+    shown.resize(80)
+    assert shown.height == wide

@@ -1,0 +1,212 @@
+"""The full screen in a real app without a terminal: rooms, messages, what is written, what comes."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+from textual.events import Key
+from textual.pilot import Pilot
+
+from clave_client.client import Client
+from clave_client.rpc.session import Session
+from clave_client.store.profile import Profile
+from clave_client.testing import MemoryRelay
+from clave_client.tui.app import ClaveApp
+from clave_client.tui.screens.main import MainScreen
+from clave_client.values import Phase
+
+SECONDS = 10.0
+
+
+class Screen:
+    """One window of red's, as somebody sees and uses it."""
+
+    def __init__(self, pilot: Pilot[Any]) -> None:
+        self.pilot = pilot
+
+    @property
+    def main(self) -> MainScreen:
+        screen = self.pilot.app.screen
+        assert isinstance(screen, MainScreen)
+        return screen
+
+    @property
+    def lines(self) -> list[str]:
+        """What stands on the screen."""
+        strips = self.main._compositor.render_strips()
+        return ["".join(segment.text for segment in strip) for strip in strips]
+
+    @property
+    def text(self) -> str:
+        return "\n".join(self.lines)
+
+    async def until(self, condition: Callable[[], bool]) -> None:
+        async with asyncio.timeout(SECONDS):
+            while not condition():
+                await self.pilot.pause(0.01)
+
+    async def shows(self, words: str) -> None:
+        await self.until(lambda: words in self.text)
+
+    async def types(self, text: str) -> None:
+        self.main.composer.text = text
+        await self.pilot.press("enter")
+
+
+@asynccontextmanager
+async def screen_of(
+    relay: MemoryRelay, home: Path, size: tuple[int, int] = (90, 24), room: str | None = None
+) -> AsyncIterator[Screen]:
+    """Open a window on red's profile."""
+
+    def client(profile: Profile) -> Client:
+        return Client(profile, relay.address, clock=relay.clock, connect=relay.connect)
+
+    async with Session(Profile(home, "red"), client) as session:
+        app = ClaveApp(session, room)
+        async with app.run_test(size=size) as pilot:
+            screen = Screen(pilot)
+            await screen.until(lambda: isinstance(app.screen, MainScreen))
+            yield screen
+
+
+async def in_a_room(screen: Screen, blue: Client) -> bytes:
+    """Have red open a room and blue come into it; return its id."""
+    await screen.types("/new friends")
+    await screen.shows("friends is open")
+    await screen.types("/invite blue")
+    await screen.until(lambda: bool(blue.invitations()))
+    room = blue.invitations()[0].id
+    await blue.accept(room)
+    await screen.shows("blue (unverified) joined")
+    return room
+
+
+async def test_what_is_written_and_what_comes_is_shown(tmp_path: Path) -> None:
+    async with MemoryRelay() as relay, relay.client("blue") as blue, screen_of(relay, tmp_path) as red:
+        room = await in_a_room(red, blue)
+        await red.types("hello [bold]there[/bold] [red")
+        await red.shows("red: hello [bold]there[/bold] [red")
+        await blue.room(room).send("and hello *you*")
+        await red.shows("blue (unverified): and hello you")
+        assert red.main.composer.text == ""
+        assert "online" in red.lines[-1]
+
+
+async def test_what_is_typed_ahead_is_taken_in_its_order(tmp_path: Path) -> None:
+    async with MemoryRelay() as relay, screen_of(relay, tmp_path) as red:
+        driver = red.pilot.app._driver
+        assert driver is not None
+        for line in ("/new friends", "first", "second"):
+            for character in line:
+                driver.process_message(Key(character, character))
+            driver.process_message(Key("enter", "\r"))
+        await red.shows("red: second")
+        said = [line for line in red.lines if "red: " in line]
+        assert [line.split("red: ")[1].strip() for line in said] == ["first", "second"]
+
+
+async def test_what_is_refused_is_written_again(tmp_path: Path) -> None:
+    async with MemoryRelay() as relay, screen_of(relay, tmp_path) as red:
+        await red.types("said to nobody")
+        await red.shows("you are in no room")
+        assert red.main.composer.text == "said to nobody"
+
+
+async def test_the_rooms_show_what_is_new_and_alt_a_goes_there(tmp_path: Path) -> None:
+    async with MemoryRelay() as relay, relay.client("blue") as blue, screen_of(relay, tmp_path) as red:
+        room = await in_a_room(red, blue)
+        await red.types("/new attic")
+        await red.shows("attic is open")
+        for number in range(3):
+            await blue.room(room).send(f"message {number}")
+        await red.shows("friends 3")
+        red.main.composer.text = "not sent yet"
+        await red.pilot.press("alt+a")
+        await red.shows("blue (unverified): message 2")
+        await red.until(lambda: "friends 3" not in red.text)
+        assert red.main.composer.text == ""
+        await red.types("/room attic")
+        await red.until(lambda: red.main.composer.text == "not sent yet")
+
+
+async def test_a_long_history_is_loaded_page_by_page_and_stays_in_its_place(tmp_path: Path) -> None:
+    async with MemoryRelay() as relay, relay.client("blue") as blue, screen_of(relay, tmp_path) as red:
+        room = await in_a_room(red, blue)
+        for number in range(700):
+            blue.post(room, f"message {number}.")
+        await blue.wait_flushed()
+        await red.shows("message 699.")
+        await red.types("/room friends")
+        await red.shows("message 699.")
+        messages = red.main.messages
+        messages.focus()
+        numbers: list[int] = []
+        while "message 0." not in red.text:
+            before = messages.rows.line(messages.scroll_offset.y)
+            await red.pilot.press("pageup")
+            await red.until(lambda: not messages._asked)
+            numbers.append(len(messages.rows))
+            assert before or numbers
+        assert max(numbers) <= 400, "no more is kept than is needed"
+        await red.until(lambda: "SCROLLED" in red.lines[-1] or messages.has_newer)
+        while "message 699." not in red.text:
+            await red.pilot.press("end")
+            await red.pilot.pause(0.01)
+        assert messages.is_at_end
+
+
+async def test_who_reads_earlier_messages_is_not_moved_by_new_ones(tmp_path: Path) -> None:
+    async with MemoryRelay() as relay, relay.client("blue") as blue, screen_of(relay, tmp_path) as red:
+        room = await in_a_room(red, blue)
+        for number in range(60):
+            await blue.room(room).send(f"message {number}.")
+        await red.shows("message 59.")
+        red.main.messages.focus()
+        await red.pilot.press("pageup", "pageup")
+        await red.until(lambda: not red.main.messages.is_at_end)
+        seen = red.lines[1:10]
+        await blue.room(room).send("one more")
+        await red.until(lambda: len(red.main.messages.rows) > 60)
+        await red.pilot.pause(0.05)
+        assert red.lines[1:10] == seen
+        assert "one more" not in red.text
+        await red.pilot.press("end")
+        await red.shows("one more")
+
+
+async def test_an_edited_message_is_shown_as_it_is_now(tmp_path: Path) -> None:
+    async with MemoryRelay() as relay, relay.client("blue") as blue, screen_of(relay, tmp_path) as red:
+        room = await in_a_room(red, blue)
+        await blue.room(room).send("at five")
+        await red.shows("at five")
+        blue.edit(room, blue.find_message(room, "", own=True).id, "at six")
+        await red.shows("at six")
+        assert "at five" not in red.text
+
+
+async def test_it_fits_small_and_large_terminals(tmp_path: Path) -> None:
+    small = (40, 15)
+    async with MemoryRelay() as relay, relay.client("blue") as blue, screen_of(relay, tmp_path, small) as red:
+        room = await in_a_room(red, blue)
+        await blue.room(room).send("a text that is longer than forty columns can be, so it wraps")
+        await red.shows("it wraps")
+        assert max(map(len, red.lines)) == 40
+        await red.pilot.resize_terminal(300, 80)
+        await red.shows("a text that is longer than forty columns can be, so it wraps")
+        assert len(red.lines) == 80
+
+
+async def test_exit_leaves_and_others_are_told(tmp_path: Path) -> None:
+    async with MemoryRelay() as relay, relay.client("blue") as blue:
+        async with screen_of(relay, tmp_path) as red:
+            room = await in_a_room(red, blue)
+            await red.types("exit")
+            await red.until(lambda: not red.pilot.app.is_running)
+        assert blue.rooms[room].phase is Phase.JOINED
+        async with asyncio.timeout(SECONDS):
+            await blue.sync.wait_for(lambda: len(blue.sync.online.get(room, ())) <= 1)
