@@ -3,18 +3,16 @@
 from __future__ import annotations
 
 from bisect import bisect_right
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from functools import partial
 from itertools import accumulate
 
 from clave_client.rpc.values import HistoryMessage
+from clave_client.tui.message_text import MARGIN, Names, continues, lines_of
 from clave_client.ui.display import Line, date_text, separator
-from clave_client.ui.message_lines import message_lines
 from clave_client.ui.terminal.wrapping import wrap
 
-__all__ = ["Names", "Row", "Rows"]
-
-Names = dict[bytes, str]
-"""What members are called, by account."""
+__all__ = ["Row", "Rows"]
 
 
 class Row:
@@ -23,18 +21,29 @@ class Row:
     def __init__(self, lines: Sequence[Line], message: HistoryMessage | None = None) -> None:
         self.lines = lines
         self.message = message
+        self._lines_of: Callable[..., list[Line]] | None = None
+        self._follows: bool | None = None
         self._wrapped: list[Line] = []
         self._width = 0
 
     @classmethod
     def of(cls, message: HistoryMessage, *, me: bytes, names: Names) -> Row:
         """Return the row of a message."""
-        return cls(message_lines(message, me=me, names=names), message)
+        row = cls([], message)
+        row._lines_of = partial(lines_of, message, me=me, names=names)
+        row.set_follows(follows=False)
+        return row
+
+    def set_follows(self, *, follows: bool) -> None:
+        """Have a message stand below the name of the one before it, or below its own."""
+        if self._lines_of is not None and follows is not self._follows:
+            self._follows, self._width = follows, 0
+            self.lines = self._lines_of(follows=follows)
 
     def wrapped(self, width: int) -> list[Line]:
         """Return the lines as they stand in a list `width` columns wide."""
         if width != self._width:
-            self._wrapped = [row for line in self.lines for row in wrap(line, width)]
+            self._wrapped = [row for line in self.lines for row in wrap(line, width, MARGIN)]
             self._width = width
         return self._wrapped
 
@@ -100,8 +109,9 @@ class Rows:
 
     def append(self, rows: Iterable[Row]) -> None:
         """Add rows at the end."""
-        last = self.last
-        added = _with_days(rows, "" if last is None else date_text(last.sent_at))
+        last = self._rows[-1].message if self._rows else None
+        day = self.last
+        added = _arranged(rows, last, "" if day is None else date_text(day.sent_at))
         self._rows += added
         if self._ends is not None:
             end = self._ends[-1] if self._ends else 0
@@ -110,10 +120,12 @@ class Rows:
     def prepend(self, rows: Iterable[Row]) -> int:
         """Add earlier rows at the beginning."""
         before, first = self.height, self.first
-        added = _with_days(rows, "")
+        added = _arranged(rows, None, "")
         days = [date_text(row.message.sent_at) for row in added if row.message is not None]
         if first is not None and days[-1:] == [date_text(first.sent_at)] and self._rows[0].message is None:
             del self._rows[0]  # the line of a day that has begun above
+        if added and self._rows and self._rows[0].message is not None:
+            self._rows[0].set_follows(follows=continues(self._rows[0].message, added[-1].message))
         self._rows[:0] = added
         self._ends = None
         return self.height - before
@@ -122,6 +134,7 @@ class Rows:
         """Show a message that has changed anew, if it is here."""
         for place, each in enumerate(self._rows):
             if each.message is not None and row.message is not None and each.message.id == row.message.id:
+                row.set_follows(follows=bool(each._follows))
                 self._rows[place] = row
                 self._ends = None
                 return
@@ -130,6 +143,8 @@ class Rows:
         """Drop the first rows, so that at most `most` are left; return minus the lines that went."""
         before = self.height
         del self._rows[: max(0, len(self._rows) - most)]
+        if self._rows:
+            self._rows[0].set_follows(follows=False)
         self._ends = None
         return self.height - before
 
@@ -144,12 +159,16 @@ class Rows:
         return self._ends
 
 
-def _with_days(rows: Iterable[Row], day: str) -> list[Row]:
-    """Return rows with a line before each that is of another day than the one before it."""
+def _arranged(rows: Iterable[Row], before: HistoryMessage | None, day: str) -> list[Row]:
+    """Return rows with a line before each that is of another day, and names once for several in a row."""
     found: list[Row] = []
     for row in rows:
-        if row.message is not None and (now := date_text(row.message.sent_at)) != day:
-            found.append(Row([separator(now)]))
-            day = now
+        message = row.message
+        if message is not None:
+            if (now := date_text(message.sent_at)) != day:
+                found.append(Row([separator(now)]))
+                day, before = now, None
+            row.set_follows(follows=continues(message, before))
         found.append(row)
+        before = message
     return found

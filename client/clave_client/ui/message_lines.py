@@ -22,6 +22,7 @@ __all__ = [
     "quote_line",
     "quote_text",
     "reaction_text",
+    "said_pieces",
     "short",
 ]
 
@@ -69,17 +70,24 @@ def message_lines(
     style = "own" if message.sender.account == me else "name"
     head.append((style, name_with_warning(message.sender, me)))
     if message.kind is MessageKind.REMOVED:
-        by = message.removed_by or "an admin"
-        return [*lines, [*head, ("note", f": (removed by {by})")]]
+        return [*lines, [*head, ("note", ": "), *said_pieces(message, names)]]
     if message.kind is not MessageKind.TEXT:
-        words = _STATE_WORDS.get(message.kind, "said something that is gone")
-        return [*lines, [*head, ("note", f" {words}")]]
+        return [*lines, [*head, ("note", " "), *said_pieces(message, names)]]
+    said = [(kind, text.replace("\n", "\n" + _INDENT)) for kind, text in said_pieces(message, names)]
+    return [*lines, [*head, ("", ": "), *said]]
+
+
+def said_pieces(message: HistoryMessage, names: dict[bytes, str]) -> Line:
+    """Return the pieces of what a message says, or of what became of it; `names` are those of members."""
+    if message.kind is MessageKind.REMOVED:
+        return [("note", f"(removed by {message.removed_by or 'an admin'})")]
+    if message.kind is not MessageKind.TEXT:
+        return [("note", _STATE_WORDS.get(message.kind, "said something that is gone"))]
     pieces = marked_pieces(message.markup, lambda account: names.get(account, "")) if message.markup else []
-    body = [(kind, text.replace("\n", "\n" + _INDENT)) for kind, text in pieces or [("", message.text)]]
     tail: Line = [("time", " (edited)")] if message.edits else []
     if message.expires_at or message.expires_after:
         tail.append(("time", " (disappears)"))
-    return [*lines, [*head, ("", ": "), *body, *tail]]
+    return [*(pieces or [("", message.text)]), *tail]
 
 
 def reaction_text(event: events.ReactionChanged, found: HistoryMessage | None, me: bytes) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
+import msgspec
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -44,9 +45,8 @@ def test_a_message_takes_as_many_lines_as_it_needs_and_outside_there_is_nothing(
     text = lines(shown)
     assert len(text) == shown.height > 4
     assert text[0].startswith("---")
-    assert " ".join(" ".join(text[1:]).split()).endswith(
-        "red: one two three four five six seven eight nine ten"
-    )
+    start = next(number for number, line in enumerate(text) if line.startswith("red  "))
+    assert text[start + 1 :] == ["  one two three four", "  five six seven", "  eight nine ten"]
     assert (shown.line(-1), shown.line(shown.height)) == ([], [])
 
 
@@ -71,7 +71,7 @@ def test_what_was_there_moves_by_what_came_above_it(width: int, steps: list[tupl
     for older, count, text in steps:
         kept = shown.row_at(shown.height - 1)
         assert kept is not None
-        start = shown.start_of(kept)
+        end = shown.start_of(kept) + len(kept.wrapped(width))
         if older:
             first -= count
             moved = shown.prepend(rows(*(message(first + n, text) for n in range(count))))
@@ -79,9 +79,41 @@ def test_what_was_there_moves_by_what_came_above_it(width: int, steps: list[tupl
             shown.append(rows(*(message(last + 1 + n, text) for n in range(count))))
             last += count
             moved = shown.trim_start(20)
-        assert shown.start_of(kept) == start + moved or shown.row_at(0) is not kept
+        assert shown.start_of(kept) + len(kept.wrapped(width)) == end + moved
     numbers = [row.message.number for row in shown._rows if row.message is not None]
     assert numbers == list(range(numbers[0], last + 1))
+
+
+def test_a_name_stands_once_above_what_its_person_says_in_a_row() -> None:
+    blue = Person("blue", b"b" * 32, "main", b"e" * 32, verified=False)
+    theirs = HistoryMessage(3, blue, False, b"3" * 32, "three", NOON + 3, 3)
+    late = HistoryMessage(5, RED, False, b"5" * 32, "five", NOON + 5000, 5)
+    shown = filled([message(1, "one"), message(2, "two"), theirs, message(4, "four"), late])
+    words = [line.split("  ")[0] or line.strip() for line in lines(shown)[1:]]
+    assert words == ["red", "one", "two", "blue (unverified)", "three", "red", "four", "red", "five"]
+    shown.prepend(rows(message(0, "zero")))
+    assert [line.strip() for line in lines(shown)[2:5]] == ["zero", "one", "two"]
+    assert lines(shown)[1].startswith("red")
+    shown.trim_start(len(shown) - 3)
+    assert lines(shown)[0].startswith("red"), "the first row has its name"
+
+
+def test_no_text_can_pose_as_a_name() -> None:
+    shown = filled([message(1, "one\nblue  12:00\n  sent by nobody")])
+    said = lines(shown)[2:]
+    assert all(line.startswith("  ") for line in said)
+
+
+def test_what_became_of_an_own_message_stands_behind_it() -> None:
+    def last_line(delivered: int = 0, read: int = 0) -> str:
+        said = HistoryMessage(1, RED, True, b"1" * 32, "hello", NOON, 1)
+        said = msgspec.structs.replace(said, others=2, delivered=delivered, read=read)
+        return lines(filled([said]))[-1]
+
+    assert last_line() == "  hello"
+    assert last_line(delivered=1) == "  hello  received by 1"
+    assert last_line(delivered=2, read=1) == "  hello  read by 1"
+    assert last_line(delivered=2, read=2) == "  hello  read"
 
 
 def test_a_changed_message_is_shown_as_it_is_now() -> None:

@@ -65,29 +65,31 @@ def shorten(text: str, columns: int) -> str:
     return first + "..."
 
 
-def wrap(line: Line, columns: int) -> list[Line]:
+def wrap(line: Line, columns: int, indent: int = _INDENT) -> list[Line]:
     """Return `line` as rows of at most `columns`, at least one; only one character can be wider than that.
 
     Rows end at newlines and at spaces, which are dropped there. All but the first are indented; a word is
     broken only if wider than an indented row. Only a broken URL has rows that begin in the first column.
+    `indent` are the spaces before such a row in a wide window.
     """
-    return [row for row, _ in split_rows(line, columns)]
+    return [row for row, _ in split_rows(line, columns, indent)]
 
 
-def split_rows(line: Line, columns: int) -> list[tuple[Line, bool]]:
+def split_rows(line: Line, columns: int, indent: int = _INDENT) -> list[tuple[Line, bool]]:
     """Return the rows of `wrap`, each with whether it is full and its URL goes on in the next row."""
     text = "".join(piece for _, piece in line)
     if text.isascii() and len(text) <= columns and "\n" not in text and "\t" not in text:
         return [(line, False)]
     characters = [(style, each) for style, piece in line for each in piece.replace("\t", _TAB)]
     rows: list[tuple[Line, bool]] = []
-    for paragraph in _paragraphs(characters, _indent(columns)):
-        rows += ((_merge(row), goes_on) for row, goes_on in _wrap_paragraph(paragraph, columns))
+    blank = _indent(columns, indent)
+    for paragraph in _paragraphs(characters, blank):
+        rows += ((_merge(row), goes_on) for row, goes_on in _wrap_paragraph(paragraph, columns, blank))
     return rows
 
 
-def _indent(columns: int) -> _Characters:
-    return [("", " ")] * min(_INDENT, max(1, columns // 4), columns - 1)
+def _indent(columns: int, most: int) -> _Characters:
+    return [("", " ")] * min(most, max(1, columns // 4), columns - 1)
 
 
 def _paragraphs(characters: _Characters, indent: _Characters) -> list[_Characters]:
@@ -103,8 +105,9 @@ def _paragraphs(characters: _Characters, indent: _Characters) -> list[_Character
     return found
 
 
-def _wrap_paragraph(paragraph: _Characters, columns: int) -> Iterator[tuple[_Characters, bool]]:
-    indent = _indent(columns)
+def _wrap_paragraph(
+    paragraph: _Characters, columns: int, indent: _Characters
+) -> Iterator[tuple[_Characters, bool]]:
     row: _Characters = []
     used = 0  # columns of the row
     begun = False  # whether a word stands in the row
