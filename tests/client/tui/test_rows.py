@@ -67,13 +67,14 @@ def test_each_day_has_one_line_also_when_earlier_messages_come() -> None:
 )
 def test_what_was_there_moves_by_what_came_above_it(width: int, steps: list[tuple[bool, int, str]]) -> None:
     shown = filled([message(1000)], width)
-    first, last = 1000, 1000
+    last = 1000
     for older, count, text in steps:
         kept = shown.row_at(shown.height - 1)
         assert kept is not None
         end = shown.start_of(kept) + len(kept.wrapped(width))
         if older:
-            first -= count
+            assert shown.first is not None
+            first = shown.first.number - count
             moved = shown.prepend(rows(*(message(first + n, text) for n in range(count))))
         else:
             shown.append(rows(*(message(last + 1 + n, text) for n in range(count))))
