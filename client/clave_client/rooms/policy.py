@@ -249,8 +249,8 @@ class RoomPolicy:
         accounts = [each.account for leaf, each in sorted(members.items()) if leaf not in left] + newcomers
         if newcomers and len(accounts) > MAX_DEVICES:
             raise PolicyRejected(f"a room has at most {MAX_DEVICES} devices")
-        is_bounded = not before.is_former or _is_current(group)
-        if is_bounded and any(accounts.count(each) > MAX_OWN_DEVICES for each in newcomers):
+        has_many = any(accounts.count(each) > MAX_OWN_DEVICES for each in newcomers)
+        if has_many and _frees_own_devices(before, group):
             raise PolicyRejected(f"nobody has more than {MAX_OWN_DEVICES} devices in a room")
         if editor is not None:
             check_edit(before, after, editor.account, accounts, editor.name)

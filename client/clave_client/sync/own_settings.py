@@ -26,6 +26,7 @@ from clave_client.store.own_settings import ROOM_SETTINGS, OwnSettings
 from clave_client.store.pins import Pins
 from clave_client.sync.blocking import BlockingContext, block_account
 from clave_client.sync.context import SyncContext
+from clave_client.sync.expiry import ExpiryTimer
 from clave_client.sync.siblings import Siblings
 from clave_client.values import Phase
 from clave_wire.text import sanitize, skeleton
@@ -43,6 +44,8 @@ _MOST_NAME: Final = 256
 
 class OwnSettingsContext(SyncContext, BlockingContext, Protocol):
     """What this needs of a `RoomSync`."""
+
+    expiry: ExpiryTimer
 
     @property
     def clock(self) -> Callable[[], float]:
@@ -218,6 +221,7 @@ class OwnSettingsInUse:
             for room in changed:
                 room.reload()
             raise
+        self._sync.expiry.check()  # what was read elsewhere disappears some time after that
         for room in changed:
             self._sync.submit_noted(room)
         self._sync.batch_done()

@@ -184,6 +184,29 @@ async def test_what_was_read_on_one_device_is_read_on_the_other_and_stays_so(tmp
             assert unread(red, room) == 0, "it is of the same account"
 
 
+async def test_a_message_disappears_after_it_was_read_on_another_device(tmp_path: Path) -> None:
+    now = 1_800_000_000.0
+    async with (
+        MemoryRelay(clock=lambda: now) as relay,
+        relay.client("red") as red,
+        relay.client("blue") as blue,
+    ):
+        room = await room_of(red, blue)
+        await add_device(relay, red, tmp_path, "laptop")
+        async with device_at(relay, tmp_path, "red") as laptop:
+            await sees(laptop, lambda: room in laptop.sync.rooms and has_notes(laptop)())
+            await sees(laptop, lambda: laptop.sync.rooms[room].may_send)
+            blue.post(room, "for a minute", expires_after=60)
+            for each in (red, laptop):
+                await sees(each, lambda each=each: unread(each, room) == 1)  # type: ignore[misc]
+            red.mark_shown(room, red.history(room)[-1].seq)
+            await sees(laptop, lambda: unread(laptop, room) == 0)
+            assert laptop.sync.expiry._timer is not None
+            now += 61
+            laptop.sync.expiry.check()
+            assert laptop.history(room) == []
+
+
 async def test_a_device_that_was_away_is_not_told_that_it_has_read_less(tmp_path: Path) -> None:
     async with MemoryRelay() as relay, relay.client("red") as red, relay.client("blue") as blue:
         room = await room_of(red, blue)
