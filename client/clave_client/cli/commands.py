@@ -84,6 +84,8 @@ def chat(
     screen: bool,
 ) -> None:
     """Talk. The first run makes the profile and registers the name."""
+    if screen and alert not in ("off", "bell"):
+        raise click.UsageError("--screen has no desktop notifications: give --alert bell or off")
 
     async def work() -> int:
         token = first_line(token_file).strip() if token_file else ""
@@ -91,7 +93,12 @@ def chat(
         if screen:
             from clave_client.tui.running import run_screen
 
-            return await run_screen(functools.partial(options.session, new), room, must_own=proxy is not None)
+            return await run_screen(
+                functools.partial(options.session, new),
+                room,
+                rings=alert != "off",
+                must_own=proxy is not None,
+            )
         from clave_client.ui.line_mode import run_line_mode
 
         return await run_line_mode(

@@ -15,11 +15,14 @@ from clave_client.tui.screens.main import MainScreen
 __all__ = ["run_screen"]
 
 
-async def run_screen(make_session: Callable[..., Session], room: str | None, *, must_own: bool) -> int:
+async def run_screen(
+    make_session: Callable[..., Session], room: str | None, *, rings: bool, must_own: bool
+) -> int:
     """Talk on the whole terminal until the user leaves; return the exit status.
 
-    `room` is where to talk, None for the last one. With `must_own`, another process may not hold the profile,
-    as that one has connected already. Raises `ClientError` when it cannot go on.
+    `room` is where to talk, None for the last one; with `rings`, messages ring the bell. With `must_own`,
+    another process may not hold the profile, as that one has connected already. Raises `ClientError` when it
+    cannot go on.
     """
     if not (sys.stdin.isatty() and sys.stdout.isatty()):
         raise UsageError("--screen takes a terminal; without it clave chat reads and prints lines")
@@ -31,7 +34,7 @@ async def run_screen(make_session: Callable[..., Session], room: str | None, *, 
                 f"process {session.info.process} holds this profile and is connected already; end it,"
                 " then give --proxy again"
             )
-        window.app = ClaveApp(session, room)
+        window.app = ClaveApp(session, room, rings=rings)
         await window.app.run_async()
         if window.app.failure is not None:
             raise window.app.failure

@@ -25,10 +25,16 @@ _PAGE: Final = 100
 class ScreenConversation(Conversation):
     """One user at the full screen; messages go into `messages` as rows, all else as notes between them."""
 
-    def __init__(self, session: Session, messages: MessageList, changed: Callable[[], None]) -> None:
+    def __init__(
+        self,
+        session: Session,
+        messages: MessageList,
+        changed: Callable[[], None],
+        alert: Callable[[], None],
+    ) -> None:
         super().__init__(session, self._note, interactive=True)
         self._list = messages
-        self.connect(self._note, changed, lambda *_: None)
+        self.connect(self._note, changed, lambda *_: alert())
 
     def _note(self, line: Line) -> None:
         self._list.add_arrived(Row([line]))

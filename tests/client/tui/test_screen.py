@@ -8,6 +8,7 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
+import pytest
 from textual.events import Key
 from textual.pilot import Pilot
 
@@ -16,6 +17,7 @@ from clave_client.rpc.session import Session
 from clave_client.store.profile import Profile
 from clave_client.testing import MemoryRelay
 from clave_client.tui.app import ClaveApp
+from clave_client.tui.messages import RoomChosen
 from clave_client.tui.screens.main import MainScreen
 from clave_client.values import Phase
 
@@ -199,6 +201,32 @@ async def test_it_fits_small_and_large_terminals(tmp_path: Path) -> None:
         await red.pilot.resize_terminal(300, 80)
         await red.shows("a text that is longer than forty columns can be, so it wraps")
         assert len(red.lines) == 80
+
+
+async def _fail(*_: object) -> None:
+    raise RuntimeError("a defect")
+
+
+async def test_a_defect_ends_it_without_the_values_of_variables(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    apps: list[ClaveApp] = []
+
+    async def use(relay: MemoryRelay) -> None:
+        async with screen_of(relay, tmp_path) as red:
+            app = red.pilot.app
+            assert isinstance(app, ClaveApp)
+            apps.append(app)
+            monkeypatch.setattr(red.main.talk, "enter", _fail)
+            red.main.post_message(RoomChosen(b"r" * 16))
+            await red.until(lambda: app.failure is not None)
+
+    async with MemoryRelay() as relay:
+        with pytest.raises(RuntimeError, match="a defect"):
+            await use(relay)
+    (app,) = apps
+    assert isinstance(app.failure, RuntimeError)
+    assert app._exit_renderables == [], "Textual's traceback shows them"
 
 
 async def test_exit_leaves_and_others_are_told(tmp_path: Path) -> None:

@@ -41,13 +41,19 @@ class MainScreen(Screen[None]):
         Binding("escape", "write", "write", show=False),
     ]
 
-    def __init__(self, session: Session, room: str | None, fail: Callable[[ClientError], None]) -> None:
+    def __init__(
+        self,
+        session: Session,
+        room: str | None,
+        fail: Callable[[Exception], None],
+        alert: Callable[[], None],
+    ) -> None:
         super().__init__()
         self._room = room
         self.messages, self.rooms = MessageList(), RoomList()
         self.composer, self.title_line, self.status = Composer(), Static(id="title"), Static(id="status")
         self.fail = fail
-        self.talk = ScreenConversation(session, self.messages, self._changed)
+        self.talk = ScreenConversation(session, self.messages, self._changed, alert)
         self.talk.draft = self
         self._handling = asyncio.Lock()
 
@@ -64,7 +70,8 @@ class MainScreen(Screen[None]):
     def on_mount(self) -> None:
         """Begin the conversation."""
         self.composer.focus()
-        self.run_worker(self._talk(), name="conversation", exit_on_error=False)
+        self.watch(self.messages, "scroll_y", self._show_status, init=False)
+        self.run_worker(self._talk(), name="conversation")
 
     def on_resize(self, event: Resize) -> None:
         """Leave the rooms out of a narrow screen."""
@@ -74,7 +81,7 @@ class MainScreen(Screen[None]):
         try:
             await self.talk.begin(self._room)
             await self.talk.listen()
-        except ClientError as error:
+        except Exception as error:  # noqa: BLE001  (whoever runs the app raises it)
             self.fail(error)
 
     # --- what the conversation shows ---
@@ -87,6 +94,10 @@ class MainScreen(Screen[None]):
         rooms = [room for room in talk.rooms.values() if not room.archived or room.id == talk.room]
         self.rooms.show(rooms, talk.room)
         self.title_line.update(Content(talk.title(talk.room)))
+        self._show_status()
+
+    def _show_status(self) -> None:
+        talk = self.talk
         waiting = f"{len(talk.waiting)} waiting to be sent" if talk.waiting else ""
         newer = "SCROLLED, End goes to the newest" if not self.messages.is_at_end else ""
         words = ["online" if talk.is_online else "offline", waiting, newer]
