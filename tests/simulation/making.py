@@ -83,12 +83,13 @@ def make_story(
                 if who.rstrip("2") in people[2:]
             ]
     told[-1]["after"] += 0.5
+    scene = _Scene(people, labels, rooms, faults, chosen)
     for _ in range(length or chance.randint(5, 35)):
         pause = chance.choice([0.0, 0.01, 0.05, 0.2, 1.0, 3.0])
         operate = _link_operation if links and chance.random() < 0.35 else _operation
         if devices and chance.random() < 0.3:
             operate = _device_operation
-        told.append({"after": pause, **operate(chance, people, labels, rooms, faults, chosen)})
+        told.append({"after": pause, **operate(chance, scene)})
     return Story(seed, told, chosen, real, siblings=links or devices, devices=devices)
 
 
@@ -97,22 +98,26 @@ def _cast(chance: Random, role: str, people: list[str]) -> dict[str, Any]:
     return {"role": role, "who": chance.choice(people if chance.random() < 0.2 else people[1:])}
 
 
-def _operation(
-    chance: Random,
-    people: list[str],
-    devices: list[str],
-    rooms: list[str],
-    faults: str,
-    roles: list[dict[str, Any]],
-) -> Operation:
-    who, room = chance.choice(devices), chance.choice(rooms)
-    admin, guest = people[0], chance.choice(people[1:])
-    if roles and chance.random() < 0.35:
-        number = chance.randrange(len(roles))
-        act = chance.choice(roles[number].get("acts") or ROLES[roles[number]["role"]].acts)
+@dataclass
+class _Scene:
+    """Who and what there is to choose from; devices come to it as the story goes on."""
+
+    people: list[str]
+    devices: list[str]
+    rooms: list[str]
+    faults: str
+    roles: list[dict[str, Any]]
+
+
+def _operation(chance: Random, scene: _Scene) -> Operation:
+    who, room = chance.choice(scene.devices), chance.choice(scene.rooms)
+    admin, guest = scene.people[0], chance.choice(scene.people[1:])
+    if scene.roles and chance.random() < 0.35:
+        number = chance.randrange(len(scene.roles))
+        act = chance.choice(scene.roles[number].get("acts") or ROLES[scene.roles[number]["role"]].acts)
         return {"do": "act", "role": number, "act": act, "room": room, "chance": chance.randrange(2**32)}
-    if faults != "none" and chance.random() < 0.25:
-        return _fault(chance, who, faults)
+    if scene.faults != "none" and chance.random() < 0.25:
+        return _fault(chance, who, scene.faults)
     what = chance.choices(
         ["post", "invite", "accept", "remove", "leave", "title", "go", "come", "decline"],
         [10, 3, 4, 1.5, 1, 1, 2, 4, 0.3],
@@ -130,7 +135,7 @@ def _operation(
         case "remove":
             return {"do": "remove", "who": admin, "room": room, "guest": guest}
         case "leave":
-            return {"do": "leave", "who": chance.choice(devices[1:]), "room": room}
+            return {"do": "leave", "who": chance.choice(scene.devices[1:]), "room": room}
         case "title":
             return {"do": "title", "who": admin, "room": room, "title": f"title {chance.randrange(100)}"}
         case "go" | "come":
@@ -139,25 +144,18 @@ def _operation(
             return {"do": what, "who": who, "room": room}
 
 
-def _link_operation(
-    chance: Random,
-    people: list[str],
-    devices: list[str],
-    rooms: list[str],
-    faults: str,
-    roles: list[dict[str, Any]],
-) -> Operation:
+def _link_operation(chance: Random, scene: _Scene) -> Operation:
     """Return something about links and roles, or a fault."""
-    if faults != "none" and chance.random() < 0.2:
-        return _fault(chance, chance.choice(devices), faults)
-    who, room, guest = people[0], chance.choice(rooms), chance.choice(people[1:])
+    if scene.faults != "none" and chance.random() < 0.2:
+        return _fault(chance, chance.choice(scene.devices), scene.faults)
+    who, room, guest = scene.people[0], chance.choice(scene.rooms), chance.choice(scene.people[1:])
     what = chance.choices(["join", "link", "revoke", "role", "topic", "ban", "unban"], [6, 2, 1, 2, 1, 1, 1])[
         0
     ]
     told: Operation = {"do": what, "who": who, "room": room}
     match what:
         case "join":
-            return told | {"who": chance.choice(devices)}
+            return told | {"who": chance.choice(scene.devices)}
         case "link":
             return told | {"uses": chance.choice([1, 2, 8])}
         case "role":
@@ -170,26 +168,19 @@ def _link_operation(
             return told
 
 
-def _device_operation(
-    chance: Random,
-    people: list[str],
-    devices: list[str],
-    rooms: list[str],
-    faults: str,
-    roles: list[dict[str, Any]],
-) -> Operation:
+def _device_operation(chance: Random, scene: _Scene) -> Operation:
     """Return something about the devices of somebody, who may get another one."""
-    name = chance.choice(people)
+    name = chance.choice(scene.people)
     what = chance.choices(["add", "unpair", "hand on", "draft"], [3, 2, 2, 3])[0]
-    own = [each for each in devices if each.rstrip("23456789") == name]
+    own = [each for each in scene.devices if each.rstrip("23456789") == name]
     if what == "add":
         label = f"{name}{len(own) + 1}"
         if len(own) < 5:
-            devices.append(label)
+            scene.devices.append(label)
         return {"do": "come", "who": label}
     told: Operation = {"do": what, "who": chance.choice(own)}
     if what == "draft":
-        return told | {"room": chance.choice(rooms), "text": f"draft {chance.randrange(100)}"}
+        return told | {"room": chance.choice(scene.rooms), "text": f"draft {chance.randrange(100)}"}
     return told | {"device": chance.choice(own)}
 
 
