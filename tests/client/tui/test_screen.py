@@ -3,89 +3,16 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import Any
 
 import pytest
 from textual.events import Key
-from textual.pilot import Pilot
 
-from clave_client.client import Client
-from clave_client.rpc.session import Session
-from clave_client.store.profile import Profile
 from clave_client.testing import MemoryRelay
 from clave_client.tui.app import ClaveApp
 from clave_client.tui.messages import RoomChosen
-from clave_client.tui.screens.main import MainScreen
 from clave_client.values import Phase
-
-SECONDS = 10.0
-
-
-class Screen:
-    """One window of red's, as somebody sees and uses it."""
-
-    def __init__(self, pilot: Pilot[Any]) -> None:
-        self.pilot = pilot
-
-    @property
-    def main(self) -> MainScreen:
-        screen = self.pilot.app.screen
-        assert isinstance(screen, MainScreen)
-        return screen
-
-    @property
-    def lines(self) -> list[str]:
-        """What stands on the screen."""
-        strips = self.main._compositor.render_strips()
-        return ["".join(segment.text for segment in strip) for strip in strips]
-
-    @property
-    def text(self) -> str:
-        return "\n".join(self.lines)
-
-    async def until(self, condition: Callable[[], bool]) -> None:
-        async with asyncio.timeout(SECONDS):
-            while not condition():
-                await self.pilot.pause(0.01)
-
-    async def shows(self, words: str) -> None:
-        await self.until(lambda: words in self.text)
-
-    async def types(self, text: str) -> None:
-        self.main.composer.text = text
-        await self.pilot.press("enter")
-
-
-@asynccontextmanager
-async def screen_of(
-    relay: MemoryRelay, home: Path, size: tuple[int, int] = (90, 24), room: str | None = None
-) -> AsyncIterator[Screen]:
-    """Open a window on red's profile."""
-
-    def client(profile: Profile) -> Client:
-        return Client(profile, relay.address, clock=relay.clock, connect=relay.connect)
-
-    async with Session(Profile(home, "red"), client) as session:
-        app = ClaveApp(session, room)
-        async with app.run_test(size=size) as pilot:
-            screen = Screen(pilot)
-            await screen.until(lambda: isinstance(app.screen, MainScreen))
-            yield screen
-
-
-async def in_a_room(screen: Screen, blue: Client) -> bytes:
-    """Have red open a room and blue come into it; return its id."""
-    await screen.types("/new friends")
-    await screen.shows("friends is open")
-    await screen.types("/invite blue")
-    await screen.until(lambda: bool(blue.invitations()))
-    room = blue.invitations()[0].id
-    await blue.accept(room)
-    await screen.shows("blue (unverified) joined")
-    return room
+from client.tui.screenkit import SECONDS, in_a_room, screen_of
 
 
 async def test_what_is_written_and_what_comes_is_shown(tmp_path: Path) -> None:
