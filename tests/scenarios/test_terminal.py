@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import re
 from contextlib import AbstractAsyncContextManager
 from pathlib import Path
@@ -162,13 +163,50 @@ async def test_hostile_text_is_inert_and_visible(tmp_path: Path, colour: str) ->
 
 
 async def test_the_demo_on_a_terminal_lets_one_type_along(tmp_path: Path) -> None:
-    async with terminal("-m", "clave_client", "demo", HOME=str(tmp_path)) as screen:
+    async with demo(tmp_path) as screen:
         await screen.shows("you are red now")
+        await screen.shows("what the relay could learn of message")
         screen.press("typed by hand\r")
-        await screen.shows("reads: typed by hand")
+        await screen.shows("red: typed by hand")
+        await screen.shows("red (unverified): typed by")
         screen.press("exit\r")
         assert await screen.ended() == 0
         assert "Traceback" not in screen.text
+
+
+async def test_the_demo_in_lines_lets_one_type_along(tmp_path: Path) -> None:
+    async with demo(tmp_path, TERM="dumb") as screen:
+        await screen.shows("you are red now; exit ends")
+        screen.press("typed by hand\r")
+        await screen.shows("reads: typed by hand")
+        assert b"\x1b" not in screen.written
+        screen.press("exit\r")
+        assert await screen.ended() == 0
+        assert "Traceback" not in screen.text
+
+
+async def test_a_demo_whose_terminal_goes_away_leaves_no_relay(tmp_path: Path) -> None:
+    async with demo(tmp_path) as screen:
+        await screen.shows("registered")
+        assert f"{tmp_path}/clave-demo-" in await processes()
+        screen.hang_up()
+        assert await screen.ended() == 129
+        assert f"{tmp_path}/clave-demo-" not in await processes()
+    assert not folders_of_demos(tmp_path)
+
+
+def demo(folder: Path, **environment: str) -> AbstractAsyncContextManager[Terminal]:
+    return terminal("-m", "clave_client", "demo", HOME=str(folder), TMPDIR=str(folder), **environment)
+
+
+def folders_of_demos(folder: Path) -> list[Path]:
+    return list(folder.glob("clave-demo-*"))
+
+
+async def processes() -> str:
+    """Return the commands of all processes of this machine."""
+    ps = await asyncio.create_subprocess_exec("ps", "-A", "-ww", "-o", "args", stdout=asyncio.subprocess.PIPE)
+    return (await ps.communicate())[0].decode(errors="replace")
 
 
 async def test_what_is_typed_before_the_prompt_is_there_goes_to_the_room_that_it_will_be_in(

@@ -271,12 +271,22 @@ def rpc(options: ProfileOptions) -> None:
 
 @main.command(epilog="Example: clave demo")
 def demo() -> None:
-    """Show a real relay and three clients: the chat beside what the relay saw."""
+    """Show a real relay and three clients: the chat beside what the relay saw.
+
+    Piped, or with TERM=dumb, it prints lines.
+    """
 
     async def work() -> None:
-        from clave_client.ui.demo import run_demo
+        from clave_client.ui.terminal.usable import is_usable
 
-        await run_demo()
+        if is_usable():
+            from clave_client.tui.demo import run_demo_screen
+
+            await run_demo_screen()
+        else:
+            from clave_client.ui.demo import run_demo
+
+            await run_demo()
 
     run(work)
 
