@@ -16,7 +16,7 @@ from textual.binding import Binding, BindingType
 
 from clave_client.errors import UsageError
 
-__all__ = ["FILE_NAME", "KEYMAP", "KeyAction", "Keys", "bindings", "load_keys"]
+__all__ = ["FILE_NAME", "KEYMAP", "SWITCHING", "KeyAction", "Keys", "bindings", "load_keys", "shown_key"]
 
 FILE_NAME: Final = "keys.toml"
 
@@ -46,6 +46,7 @@ KEYMAP: Final[Mapping[str, tuple[KeyAction, ...]]] = {
         ("find_room", "ctrl+t", "find a room or person as you type"),
         ("previous_room", "alt+up", "go to the room above"),
         ("next_room", "alt+down", "go to the room below"),
+        *((f"room_{n}", f"alt+{n}", f"go to room {n} of the list") for n in range(1, 10)),
         ("jump", "alt+j", "jump to what is in sight by a letter"),
         ("select", "alt+m", "choose a message: to answer, edit, react, copy"),
         ("search", "alt+s", "search all messages"),
@@ -62,12 +63,14 @@ KEYMAP: Final[Mapping[str, tuple[KeyAction, ...]]] = {
         ("newer", "pagedown", "scroll one page down"),
         ("newest", "ctrl+end", "go to the newest message"),
         ("write", "escape", "stop answering or editing; go back to what you write"),
+        ("suspend", "ctrl+z", "stop, until the shell goes on with fg"),
         ("leave", "ctrl+q", "close this window; you stay a member"),
     ),
     "composer": _actions(
         ("send", "enter", "send, or run the command"),
         ("newline", "alt+enter,shift+enter,ctrl+j", "begin another line"),
         ("complete", "tab", "complete a @name, an :emoji: or a /command"),
+        ("undo", "alt+z", "undo what was written last"),
         ("stop", "ctrl+c", "copy what is selected, else empty the line"),
     ),
     "messages": _actions(
@@ -91,19 +94,38 @@ KEYMAP: Final[Mapping[str, tuple[KeyAction, ...]]] = {
         ("close", "escape", "close this screen", "close"),
     ),
     "search": _actions(
-        ("older_hits", "ctrl+o", "find older ones"),
-        ("this_room", "ctrl+r", "search this room only, or all"),
+        ("older_hits", "ctrl+o", "find older ones", "older"),
+        ("this_room", "ctrl+r", "search this room only, or all", "this room or all"),
+        ("hit_above", "up", "the message above"),
+        ("hit_below", "down", "the message below"),
+        ("hits_up", "pageup", "scroll up"),
+        ("hits_down", "pagedown", "scroll down"),
     ),
 }
 """The actions by where their keys count: "main" anywhere on the main screen, "side" on every other one."""
 
 
-def bindings(place: str) -> list[BindingType]:
-    """Return the bindings of a screen or widget, each with the name of its action as its id."""
+def bindings(place: str, *, done_by_list: frozenset[str] | None = None) -> list[BindingType]:
+    """Return the bindings of a screen or widget, each with the name of its action as its id.
+
+    With `done_by_list`, other actions than these are done by the action "act".
+    """
     return [
-        Binding(each.keys, each.id, each.short or each.words, show=bool(each.short), id=f"{place}.{each.id}")
+        Binding(
+            each.keys,
+            _call(each.id) if done_by_list is None or each.id in done_by_list else f"act({each.id!r})",
+            each.short or each.words,
+            show=bool(each.short),
+            id=f"{place}.{each.id}",
+        )
         for each in KEYMAP[place]
     ]
+
+
+def _call(action: str) -> str:
+    """Return how Textual is to call an action; a number at its end is its argument."""
+    name, _, number = action.rpartition("_")
+    return f"{name}({number})" if number.isdecimal() else action
 
 
 class Keys:
@@ -123,17 +145,23 @@ class Keys:
 
     def shown(self, place: str, action: str) -> str:
         """Return the keys of an action in words, as in "Alt-a or Ctrl-Up"."""
-        return " or ".join(map(_shown, self.of(place, action)))
+        return " or ".join(map(shown_key, self.of(place, action)))
 
 
 _NAMES: Final = {"plus": "+", "pageup": "PageUp", "pagedown": "PageDown", "escape": "Esc"}
 
 
-def _shown(key: str) -> str:
+def shown_key(key: str) -> str:
+    """Return a key in words, as in "Alt-a"."""
     *modifiers, name = key.split("+")
     last = _NAMES.get(name, name if len(name) == 1 else name.capitalize())
     return "-".join([*(each.capitalize() for each in modifiers), last])
 
+
+SWITCHING: Final = frozenset(
+    {"next_unread", "previous_room", "next_room", *(f"room_{number}" for number in range(1, 10))}
+)
+"""Actions that lead to another room: what is written stays with the one that is left."""
 
 _KEY: Final = re.compile(r"(?:(?:ctrl|alt|shift|super)\+)*[a-z0-9_]+")
 _PRINTED: Final = re.compile(r"[a-z0-9]|[a-z]+_[a-z_]+|space|plus|minus")

@@ -41,9 +41,12 @@ class Screen:
         return "\n".join(self.lines)
 
     async def until(self, condition: Callable[[], bool]) -> None:
-        async with asyncio.timeout(SECONDS):
-            while not condition():
-                await self.pilot.pause(0.01)
+        try:
+            async with asyncio.timeout(SECONDS):
+                while not condition():
+                    await self.pilot.pause(0.01)
+        except TimeoutError:
+            raise AssertionError(f"it did not come to that; the screen is\n{self.text}") from None
 
     async def shows(self, words: str) -> None:
         await self.until(lambda: words in self.text)

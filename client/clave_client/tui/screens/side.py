@@ -2,44 +2,65 @@
 
 from __future__ import annotations
 
-from typing import ClassVar, TypeVar
+import secrets
+from collections.abc import Callable
+from typing import ClassVar, Final, TypeVar
 
 from textual.app import ComposeResult
 from textual.binding import BindingType
 from textual.containers import Vertical
 from textual.content import Content
 from textual.screen import ModalScreen
+from textual.types import CSSPathType
 from textual.widgets import Static
 
-from clave_client.errors import ClientError
+from clave_client.errors import ClientError, UsageError
 from clave_client.rpc import methods as m
-from clave_client.tui.keymap import bindings
+from clave_client.tui.keymap import bindings, shown_key
 from clave_client.tui.talk import ScreenConversation
 from clave_client.ui.hints import error_text
 
-__all__ = ["SideScreen"]
+__all__ = ["SideScreen", "new_key"]
 
 T = TypeVar("T")
 R = TypeVar("R")
 
+_SHORT_ROWS: Final = 24
+"""Rows below which a screen takes all there are, and says less."""
+
+_SEPARATOR: Final = "  "
+
+
+def new_key() -> str:
+    """Return a key for a change, so that it is done once."""
+    return secrets.token_hex(16)
+
 
 class SideScreen(ModalScreen[R]):
-    """A screen over the main one, about what `talk` talks of. `compose_body` yields what is in it."""
+    """A screen over the main one, about what `talk` talks of. `compose_body` yields what is in it.
 
-    CSS_PATH = "side.tcss"
+    `HINT` says, before the keys in the last line, what keys do there that the table of keys does not list.
+    """
+
+    CSS_PATH: ClassVar[CSSPathType | None] = "side.tcss"
     BINDINGS: ClassVar[list[BindingType]] = bindings("side")
+    VERTICAL_BREAKPOINTS = [(0, "-short"), (_SHORT_ROWS, "-tall")]  # noqa: RUF012  (as Textual declares it)
     HEADING: ClassVar[str] = ""
+    HINT: ClassVar[str] = ""
 
     def __init__(self, talk: ScreenConversation) -> None:
         super().__init__()
         self.talk = talk
+        self._error = Static(id="error")
+        self._error.display = False
 
     def compose(self) -> ComposeResult:
-        """Put the heading, the body and the line of errors into a frame."""
+        """Put the heading, the body, and the lines of errors and keys into a frame."""
         with Vertical(id="frame"):
             yield Static(Content(self.heading()), id="heading")
             yield from self.compose_body()
-            yield Static(id="error")
+            yield self._error
+            yield Static(id="keys")
 
     def heading(self) -> str:
         """Return the title of the screen."""
@@ -49,20 +70,58 @@ class SideScreen(ModalScreen[R]):
         """Yield the widgets between heading and errors."""
         raise NotImplementedError
 
+    def on_mount(self) -> None:
+        """Show the keys that count, whenever others do."""
+        self.bindings_updated_signal.subscribe(self, self._show_keys)
+        self._show_keys()
+
+    def _show_keys(self, _: object = None) -> None:
+        shown: dict[str, str] = {}
+        for active in self.active_bindings.values():
+            if active.binding.show and active.enabled and active.node is self:
+                shown.setdefault(active.binding.description, shown_key(active.binding.key))
+        pieces = [Content.styled(self.HINT, "$text-muted")] if self.HINT else []
+        for words, key in shown.items():
+            pieces.append(Content.assemble((key, "bold"), (f" {words}", "$text-muted")))
+        self.query_one("#keys", Static).update(Content(_SEPARATOR).join(pieces))
+
+    @property
+    def room(self) -> str:
+        """The current room as a parameter of a method, "" for none."""
+        return "" if self.talk.room is None else self.talk.room.hex()
+
     async def ask(self, method: m.Method[T]) -> T | None:
         """Have the owner execute a method; show an error in a line, and then return None."""
+        done: list[T] = []
+        await self.do(method, done.append)
+        return done[0] if done else None
+
+    async def do(self, method: m.Method[T], then: Callable[[T], object] = lambda _: None) -> bool:
+        """Have the owner execute a method, and call `then` with its result; return whether it did.
+
+        An error is shown in a line.
+        """
         try:
             result = await self.talk.session.ask(method)
         except ClientError as error:
             self.show_error(error_text(error))
-            return None
+            return False
         self.show_error("")
-        return result
+        then(result)
+        return True
+
+    def current(self) -> str:
+        """Return the current room as a parameter; show that there is none, and then return ""."""
+        try:
+            return self.talk.current()
+        except UsageError as error:
+            self.show_error(error_text(error))
+            return ""
 
     def show_error(self, text: str) -> None:
         """Show why something was not done, or with "" nothing."""
-        if self.is_mounted:
-            self.query_one("#error", Static).update(Content(text))
+        self._error.update(Content(text))
+        self._error.display = bool(text)
 
     def action_close(self) -> None:
         """Close without a result."""
