@@ -34,14 +34,26 @@ _MAX_CONSUMER_CHARACTERS = 60
 
 @click.group(
     cls=Program,
+    invoke_without_command=True,
     context_settings={"help_option_names": ["-h", "--help"]},
     epilog="\b\nExit status:\n"
     + "\n".join(f"{number:>5}  {text}" for number, text in EXIT_STATUSES.items())
     + "\n\nExample: clave chat --relay chat.example.org:7878 --name red",
 )
 @click.version_option(package_name="clave", prog_name="clave")
-def main() -> None:
-    """End-to-end encrypted group chat for the terminal."""
+@click.option("--line", is_flag=True, help="Talk line by line, as screen readers and pipes need it.")
+@click.pass_context
+def main(context: click.Context, *, line: bool) -> None:
+    """End-to-end encrypted group chat for the terminal.
+
+    Without a command it opens the whole screen, or where the terminal cannot show that, talks line by line.
+    """
+    if context.invoked_subcommand is None:
+        from clave_client.cli.opening import open_clave
+
+        open_clave(context, line=line)
+    elif line:
+        raise click.UsageError("--line is for clave without a command; clave chat talks line by line")
 
 
 @main.command(epilog="Example: clave chat --relay chat.example.org:7878 --name red")
@@ -89,13 +101,19 @@ def chat(
 
     async def work() -> int:
         token = first_line(token_file).strip() if token_file else ""
+        from clave_client.store.folders import default_home
+        from clave_client.ui.terminal.usable import is_usable
+
         new = NewProfile(relay, _pin(pin), token, passphrase, device, proxy)
         if screen:
+            if not is_usable():
+                raise UsageError("--screen takes a terminal; without it clave chat reads and prints lines")
             from clave_client.tui.running import run_screen
 
             return await run_screen(
                 functools.partial(options.session, new),
                 room,
+                home=options.home or default_home(),
                 rings=alert != "off",
                 must_own=proxy is not None,
             )

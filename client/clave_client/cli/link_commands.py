@@ -26,7 +26,7 @@ from clave_client.errors import UsageError
 if TYPE_CHECKING:
     from clave_client.net.join_link import JoinLink
 
-__all__ = ["ALL"]
+__all__ = ["ALL", "join_first"]
 
 _MOST_USES: Final = 500
 
@@ -140,7 +140,7 @@ def join(
         if is_usable() and not as_json:
             return await run_line_mode(
                 functools.partial(options.session, new),
-                functools.partial(_join_first, found, key),
+                functools.partial(join_first, found, key),
                 "bell",
                 must_own=proxy is not None,
             )
@@ -151,7 +151,7 @@ def join(
     run(work)
 
 
-async def _join_first(link: JoinLink, key: str, session: Any) -> str:
+async def join_first(link: JoinLink, key: str, session: Any) -> str:
     """Join by a link; return the room to talk in."""
     from clave_client.ui.link_work import join
 

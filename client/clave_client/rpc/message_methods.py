@@ -70,12 +70,13 @@ class GetHistory(Method[list[HistoryMessage]], frozen=True, kw_only=True):
 
 
 class GetUnread(Method[list[HistoryMessage]], frozen=True, kw_only=True):
-    """Return others' messages that no window has shown yet, oldest first, at most 1,000 and 1 MiB."""
+    """Return others' messages that no window has shown yet, oldest first, at most `limit` and 1 MiB."""
 
     NAME = "room.unread"
     RESULT = list[HistoryMessage]
 
     room: str
+    limit: Count = 1000
 
 
 class MarkShown(Method[None], frozen=True, kw_only=True):

@@ -34,7 +34,7 @@ class MessageService(ServiceBase):
         queries: dict[type, Callable[[Any], Any]] = {
             m.GetHistory: self._history,
             m.GetUnread: lambda r: self._messages(
-                self._room(r.room), client.unshown(self._room(r.room), MOST_MESSAGES)
+                self._room(r.room), client.unshown(self._room(r.room), r.limit)
             ),
             m.MarkShown: self._mark_shown,
             m.ListPending: self._pending,

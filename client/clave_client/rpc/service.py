@@ -250,6 +250,7 @@ class Service(DeviceService):
         unread = self._store.unread_counts(client.sync.account.verified.account)
         waiting = self._store.waiting_counts()
         muted = settings.muted_until(self._store)
+        drafts = self._store.rooms_with_setting(settings.DRAFT)
         found = []
         for record in sorted(records, key=lambda record: (record.title.casefold(), record.id)):
             similar = client.similar_room(record.id) if record.phase is Phase.INVITED else None
@@ -267,6 +268,7 @@ class Service(DeviceService):
                     unread.get(record.id, (0, 0))[1],
                     client.sync.rooms[record.id].is_archived,
                     bool(client.sync.rooms[record.id].direct),
+                    record.id in drafts,
                 )
             )
         return found

@@ -145,9 +145,10 @@ class RoomSummary(msgspec.Struct, frozen=True):
     """A room this device is in or invited to. `unread` counts others' messages that no window has shown.
 
     `mentions` counts those of them that mention this account; `archived` says that lists leave the room out.
-    `direct` says that it is between two people, or for own notes. `muted_until` is in seconds since 1970, 0
-    for not muted. `similar` is the title of a joined room with a confusable title, or empty; `inviter` who
-    invites, and `people` how many accounts are there besides this one, until it is answered.
+    `direct` says that it is between two people, or for own notes, `draft` that something was typed there and
+    not sent. `muted_until` is in seconds since 1970, 0 for not muted. `similar` is the title of a joined room
+    with a confusable title, or empty; `inviter` who invites, and `people` how many accounts are there besides
+    this one, until it is answered.
     """
 
     id: bytes
@@ -162,6 +163,7 @@ class RoomSummary(msgspec.Struct, frozen=True):
     mentions: int = 0
     archived: bool = False
     direct: bool = False
+    draft: bool = False
 
 
 class Quote(msgspec.Struct, frozen=True):

@@ -289,6 +289,11 @@ class ConversationTables(MessageTables):
             return str(value)
         return ""
 
+    def rooms_with_setting(self, name: str) -> set[bytes]:
+        """Return the rooms that have a setting, by their ids."""
+        rows = self.rows("SELECT room FROM room_settings WHERE name = ?", name)
+        return {msgspec.convert(room, bytes) for (room,) in rows}
+
     def set_room_setting(self, room: bytes, name: str, value: str) -> None:
         """Store a setting of a room; an empty text deletes it."""
         self.run("DELETE FROM room_settings WHERE room = ? AND name = ?", room, name)

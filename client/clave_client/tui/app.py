@@ -2,41 +2,74 @@
 
 from __future__ import annotations
 
-from typing import ClassVar
+import time
+from collections.abc import Awaitable, Callable
+from typing import ClassVar, Final
 
 from textual.app import App
-from textual.binding import Binding, BindingType
+from textual.binding import BindingType
 
 from clave_client.rpc.session import Session
+from clave_client.tui.keymap import Keys
+from clave_client.tui.messages import ThemeChosen
 from clave_client.tui.screens.main import MainScreen
+from clave_client.tui.themes import DARK, THEMES
 
 __all__ = ["ClaveApp"]
 
+_BELL_SECONDS: Final = 1.0
+"""Messages that come within this time ring once."""
+
 
 class ClaveApp(App[None]):
-    """One window on a profile. `room` is where to talk, None for the last one.
+    """One window on a profile. `room` is where to talk, or joins it first, None for the last one.
 
-    With `rings`, messages ring the bell. `failure` is what ended it, for whoever runs it to raise.
+    With `rings`, messages ring the bell. `keys` are those in use. `theme` is the name of one of
+    `available_themes`; `keep_theme` is called with the one that the user chooses. `failure` is what ended it,
+    for whoever runs it to raise.
     """
 
     TITLE = "clave"
     ENABLE_COMMAND_PALETTE = False
-    BINDINGS: ClassVar[list[BindingType]] = [Binding("ctrl+q", "leave", "quit", priority=True)]
+    BINDINGS: ClassVar[list[BindingType]] = []
 
-    def __init__(self, session: Session, room: str | None, *, rings: bool = True) -> None:
+    def __init__(
+        self,
+        session: Session,
+        room: str | Callable[[Session], Awaitable[str]] | None,
+        *,
+        rings: bool = True,
+        keys: Keys | None = None,
+        theme: str = DARK.name,
+        keep_theme: Callable[[str], None] = lambda _: None,
+    ) -> None:
         super().__init__()
         self._session = session
         self._room = room
         self._rings = rings
+        self._rang_at = 0.0
+        self._keep_theme = keep_theme
+        self.keys = keys or Keys()
         self.failure: Exception | None = None
+        for each in THEMES:
+            self.register_theme(each)
+        self.theme = theme if theme in self.available_themes else DARK.name
+        self.set_keymap(self.keys.changed)
 
     def on_mount(self) -> None:
         """Open the main screen."""
-        self.push_screen(MainScreen(self._session, self._room, self._fail, self._alert))
+        self.push_screen(MainScreen(self._session, self._room, self._fail, self._alert, self.keys))
 
     def _alert(self) -> None:
-        if self._rings:
+        now = time.monotonic()
+        if self._rings and now - self._rang_at >= _BELL_SECONDS:
+            self._rang_at = now
             self.bell()
+
+    def on_theme_chosen(self, event: ThemeChosen) -> None:
+        """Keep the theme that the user chose."""
+        self.theme = event.name
+        self._keep_theme(event.name)
 
     def _handle_exception(self, error: Exception) -> None:
         """End because of a defect, without Textual's traceback: that shows the values of variables."""
@@ -51,8 +84,3 @@ class ClaveApp(App[None]):
         """End because of an error; whoever runs the app raises it."""
         self.failure = error
         self.exit(return_code=1)
-
-    async def action_leave(self) -> None:
-        """Leave as `exit` does."""
-        if isinstance(self.screen, MainScreen):
-            await self.screen.leave()

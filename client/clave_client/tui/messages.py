@@ -4,7 +4,18 @@ from __future__ import annotations
 
 from textual.message import Message
 
-__all__ = ["LineTyped", "PageWanted", "RoomChosen"]
+from clave_client.rpc.values import HistoryMessage
+
+__all__ = [
+    "LineTyped",
+    "MessageAction",
+    "PageWanted",
+    "PlaceWanted",
+    "RoomChosen",
+    "ShortcutPressed",
+    "TextEdited",
+    "ThemeChosen",
+]
 
 
 class LineTyped(Message):
@@ -12,6 +23,19 @@ class LineTyped(Message):
 
     def __init__(self, text: str) -> None:
         super().__init__()
+        self.text = text
+
+
+class TextEdited(Message):
+    """What is being written has changed."""
+
+
+class ShortcutPressed(Message):
+    """A key of the main screen was pressed while `text` was written; it comes in turn with typed lines."""
+
+    def __init__(self, action: str, text: str) -> None:
+        super().__init__()
+        self.action = action
         self.text = text
 
 
@@ -23,9 +47,34 @@ class PageWanted(Message):
         self.older = older
 
 
+class PlaceWanted(Message):
+    """The user wants the messages at a place of the history: 0.0 for the oldest, 1.0 for the newest."""
+
+    def __init__(self, place: float) -> None:
+        super().__init__()
+        self.place = place
+
+
 class RoomChosen(Message):
     """The user chose a room in the list."""
 
     def __init__(self, room: bytes) -> None:
         super().__init__()
         self.room = room
+
+
+class MessageAction(Message):
+    """The user wants `action` (an action of the place "messages" in `keymap`) done to these messages."""
+
+    def __init__(self, action: str, messages: list[HistoryMessage]) -> None:
+        super().__init__()
+        self.action = action
+        self.messages = messages
+
+
+class ThemeChosen(Message):
+    """The user chose how the screen looks."""
+
+    def __init__(self, name: str) -> None:
+        super().__init__()
+        self.name = name

@@ -9,7 +9,7 @@ from itertools import accumulate
 
 from clave_client.rpc.values import HistoryMessage
 from clave_client.tui.message_text import MARGIN, Names, continues, lines_of
-from clave_client.ui.display import Line, date_text, separator
+from clave_client.ui.display import Line, date_text, plain, separator
 from clave_client.ui.terminal.wrapping import wrap
 
 __all__ = ["Row", "Rows"]
@@ -27,10 +27,10 @@ class Row:
         self._width = 0
 
     @classmethod
-    def of(cls, message: HistoryMessage, *, me: bytes, names: Names) -> Row:
-        """Return the row of a message."""
+    def of(cls, message: HistoryMessage, *, me: bytes, names: Names, numbered: bool = False) -> Row:
+        """Return the row of a message; with `numbered` with its number."""
         row = cls([], message)
-        row._lines_of = partial(lines_of, message, me=me, names=names)
+        row._lines_of = partial(lines_of, message, me=me, names=names, numbered=numbered)
         row.set_follows(follows=False)
         return row
 
@@ -89,6 +89,37 @@ class Rows:
                 return self._line_ends()[place - 1] if place else 0
         return 0
 
+    def row_of(self, seq: int) -> Row | None:
+        """Return the row of the message at this history seq."""
+        return next((row for row in self._rows if row.message is not None and row.message.seq == seq), None)
+
+    def span_of(self, row: Row) -> tuple[int, int]:
+        """Return the numbers of a row's first line and of the one after its last."""
+        start = self.start_of(row)
+        return start, start + len(row.wrapped(self._width))
+
+    def message_near(self, row: Row | None, step: int) -> Row | None:
+        """Return the next row with a message, `step` (1 or -1) from a row; without one, the last, or None."""
+        messages = [each for each in self._rows if each.message is not None]
+        if row is None or not messages:
+            return messages[-1] if messages else None
+        place = next((n for n, each in enumerate(messages) if each is row), len(messages) - 1 - step)
+        return messages[min(max(0, place + step), len(messages) - 1)]
+
+    def between(self, one: Row, other: Row) -> list[Row]:
+        """Return the rows with messages from one to another, in their order."""
+        places = sorted(n for n, row in enumerate(self._rows) if row is one or row is other)
+        found = self._rows[places[0] : places[-1] + 1] if places else []
+        return [row for row in found if row.message is not None]
+
+    def lines(self) -> list[Line]:
+        """Return all lines, not wrapped."""
+        return [line for row in self._rows for line in row.lines]
+
+    def text(self) -> str:
+        """Return all lines as text, as they are wrapped."""
+        return "\n".join(plain(line) for row in self._rows for line in row.wrapped(self._width))
+
     @property
     def first(self) -> HistoryMessage | None:
         """The first message."""
@@ -130,14 +161,15 @@ class Rows:
         self._ends = None
         return self.height - before
 
-    def replace(self, row: Row) -> None:
-        """Show a message that has changed anew, if it is here."""
+    def replace(self, row: Row) -> Row | None:
+        """Show a message that has changed anew, if it is here; return its row then."""
         for place, each in enumerate(self._rows):
             if each.message is not None and row.message is not None and each.message.id == row.message.id:
                 row.set_follows(follows=bool(each._follows))
                 self._rows[place] = row
                 self._ends = None
-                return
+                return row
+        return None
 
     def trim_start(self, most: int) -> int:
         """Drop the first rows, so that at most `most` are left; return minus the lines that went."""

@@ -4,41 +4,79 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import sys
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
+from functools import partial
+from pathlib import Path
+from typing import Final
 
 from clave_client.errors import ClientError, UsageError
 from clave_client.rpc.session import Session
 from clave_client.tui.app import ClaveApp
+from clave_client.tui.away import ask_secret
+from clave_client.tui.keymap import FILE_NAME, load_keys
 from clave_client.tui.screens.main import MainScreen
+from clave_client.tui.themes import DARK
+from clave_client.ui.line_mode import OWNER_ENDED, OpenSession
+from clave_host.private_files import write_private
 
-__all__ = ["run_screen"]
+__all__ = ["chosen_theme", "run_screen"]
+
+_THEME_NAME: Final = "theme"
+"""A file in the folder of all profiles, with the name of the theme."""
+
+_MOST_THEME_BYTES: Final = 100
 
 
 async def run_screen(
-    make_session: Callable[..., Session], room: str | None, *, rings: bool, must_own: bool
+    make_session: OpenSession,
+    room: str | Callable[[Session], Awaitable[str]] | None,
+    *,
+    home: Path,
+    rings: bool = True,
+    must_own: bool = False,
 ) -> int:
     """Talk on the whole terminal until the user leaves; return the exit status.
 
-    `room` is where to talk, None for the last one; with `rings`, messages ring the bell. With `must_own`,
-    another process may not hold the profile, as that one has connected already. Raises `ClientError` when it
-    cannot go on.
+    `room` is where to talk, or joins it first, None for the last one; with `rings`, messages ring the bell.
+    `home` is the folder of all profiles, with the user's keys and theme. With `must_own`, another process may
+    not hold the profile, as that one has connected already. Raises `ClientError` when it cannot go on.
     """
-    if not (sys.stdin.isatty() and sys.stdout.isatty()):
-        raise UsageError("--screen takes a terminal; without it clave chat reads and prints lines")
+    keys = load_keys(home / FILE_NAME)
     window = _Window()
-    session = make_session(patient=True, on_stall=window.stalled, on_attached=window.attached)
+    session = make_session(
+        patient=True, on_stall=window.stalled, on_attached=window.attached, ask=window.ask_passphrase
+    )
     async with session:
         if must_own and not session.is_owner:
             raise UsageError(
                 f"process {session.info.process} holds this profile and is connected already; end it,"
                 " then give --proxy again"
             )
-        window.app = ClaveApp(session, room, rings=rings)
+        window.app = ClaveApp(
+            session,
+            room,
+            rings=rings,
+            keys=keys,
+            theme=chosen_theme(home),
+            keep_theme=partial(_keep_theme, home),
+        )
         await window.app.run_async()
         if window.app.failure is not None:
             raise window.app.failure
         return window.app.return_code or 0
+
+
+def chosen_theme(home: Path) -> str:
+    """Return the name of the theme that the user chose, or of the dark one."""
+    try:
+        return (home / _THEME_NAME).read_bytes()[:_MOST_THEME_BYTES].decode(errors="replace").strip()
+    except OSError:
+        return DARK.name
+
+
+def _keep_theme(home: Path, name: str) -> None:
+    with contextlib.suppress(OSError):  # a full disk: it counts until the program ends
+        write_private(home / _THEME_NAME, name.encode())
 
 
 class _Window:
@@ -48,22 +86,25 @@ class _Window:
         self.app: ClaveApp | None = None
         self._tasks: set[asyncio.Task[None]] = set()
 
-    def _screen(self) -> MainScreen | None:
-        screen = self.app.screen if self.app is not None and self.app.is_running else None
-        return screen if isinstance(screen, MainScreen) else None
+    def _main(self) -> MainScreen | None:
+        stack = self.app.screen_stack if self.app is not None and self.app.is_running else []
+        return next((screen for screen in stack if isinstance(screen, MainScreen)), None)
 
     def stalled(self, process: int) -> None:
-        screen = self._screen()
-        if screen is not None:
-            screen.talk.owner_stalled(process)
+        main = self._main()
+        if main is not None:
+            main.talk.owner_stalled(process)
 
     def attached(self) -> None:
-        screen = self._screen()
-        if screen is not None:
-            task = asyncio.create_task(self._refresh(screen))
+        main = self._main()
+        if main is not None:
+            task = asyncio.create_task(self._refresh(main))
             self._tasks.add(task)
             task.add_done_callback(self._tasks.discard)
 
-    async def _refresh(self, screen: MainScreen) -> None:
+    async def _refresh(self, main: MainScreen) -> None:
         with contextlib.suppress(ClientError):  # which whoever waits for the next event is told of
-            await screen.talk.refresh()
+            await main.talk.refresh()
+
+    async def ask_passphrase(self) -> str:
+        return "" if self.app is None else await ask_secret(self.app, OWNER_ENDED)

@@ -2,24 +2,31 @@
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 from collections.abc import Callable
 from typing import Final
 
 from clave_client import events
+from clave_client.errors import ClientError
 from clave_client.rpc import methods as m
 from clave_client.rpc.session import Session
 from clave_client.rpc.values import HistoryMessage
 from clave_client.tui.rows import Row
 from clave_client.tui.widgets.message_list import MessageList
 from clave_client.ui.conversation import Conversation
-from clave_client.ui.display import Line
+from clave_client.ui.display import Line, separator
 from clave_client.ui.draft_line import TypedText
+from clave_client.ui.message_commands import edit_message
 from clave_client.values import MOST_NUMBER
 
 __all__ = ["ScreenConversation"]
 
 _PAGE: Final = 100
 """Messages loaded at once."""
+
+_FRAME_SECONDS: Final = 1 / 15
+"""What was shown within this time is noted at once."""
 
 
 class ScreenConversation(Conversation):
@@ -34,13 +41,18 @@ class ScreenConversation(Conversation):
     ) -> None:
         super().__init__(session, self._note, interactive=True)
         self._list = messages
+        self._to_mark: dict[bytes, int] = {}
+        self._marking: asyncio.Task[None] | None = None
+        self._oldest = self._newest = 0
         self.connect(self._note, changed, lambda *_: alert())
 
     def _note(self, line: Line) -> None:
         self._list.add_arrived(Row([line]))
 
     def _row(self, message: HistoryMessage) -> Row:
-        return Row.of(message, me=self.account, names=self.members | {self.account: self.name})
+        names = self.members | {self.account: self.name}
+        self._newest = max(self._newest, message.seq)
+        return Row.of(message, me=self.account, names=names, numbered=self.numbered)
 
     def show_message(self, message: HistoryMessage, *, elsewhere: bytes = b"") -> None:
         """Add a message of the current room; those of others are counted in the list of rooms."""
@@ -57,8 +69,20 @@ class ScreenConversation(Conversation):
         if message is not None:
             self.show_message(message, elsewhere=elsewhere)
 
+    async def show_history(self, count: int) -> None:
+        """Show the messages of the current room anew, as with numbers; at least `count`."""
+        room = bytes.fromhex(self.current())
+        await self._load_end(room, max(count, _PAGE))
+
+    async def edit(self, message: HistoryMessage, text: str) -> None:
+        """Give an own message of the current room another text."""
+        await edit_message(self, message.id.hex(), text)
+
+    # --- entering a room ---
+
     async def _enter(self, room: bytes, typed: TypedText) -> None:
         ask, words = self.session.ask, room.hex()
+        await self._mark_all()
         if room not in self.rooms:
             await self.refresh()
         await ask(m.SetLastRoom(room=words))
@@ -67,16 +91,47 @@ class ScreenConversation(Conversation):
             self.room = room
             self.draft.put_back(await ask(m.GetDraft(room=words)))
         await self.ask_members()
-        page = await ask(m.GetHistory(room=words, limit=_PAGE))
-        self._shown[room] = {message.seq for message in page}
-        self._list.show([self._row(message) for message in page], has_older=len(page) == _PAGE)
+        self._list.clear()
+        first = await ask(m.GetHistory(room=words, newest=False, limit=1))
+        self._oldest = first[0].seq if first else 0
+        unread = await ask(m.GetUnread(room=words, limit=1))
+        await self._load_end(room, _PAGE, unread[0].seq if unread else 0)
         await self.show_key_notices(room)
         await self._show_missed_changes(room)
-        if page:
-            await ask(m.MarkShown(room=words, seq=page[-1].seq, until=True))
         if room in self.rooms:
             self._count_unread(room, reset=True)
         self._changed()
+
+    async def _load_end(self, room: bytes, count: int, unread: int = 0) -> None:
+        """Show the last messages of a room, or those around the first unread one, which is marked."""
+        ask, words = self.session.ask, room.hex()
+        self._newest = 0
+        page = await ask(m.GetHistory(room=words, limit=count))
+        has_older, has_newer = len(page) == count, False
+        if unread and page and page[0].seq > unread:
+            before = await ask(m.GetHistory(room=words, before=unread, limit=count // 2))
+            self._newest = page[-1].seq
+            page = await ask(m.GetHistory(room=words, after=unread - 1, newest=False, limit=count))
+            has_older, has_newer = len(before) == count // 2, len(page) == count
+            page = before + page
+        self._shown[room] = set() if has_newer else {message.seq for message in page}
+        rows, top = self._rows_of(page, unread)
+        self._list.show(rows, has_older=has_older, has_newer=has_newer, top=top)
+        if page:
+            await ask(m.MarkShown(room=words, seq=page[-1].seq, until=True))
+
+    def _rows_of(self, page: list[HistoryMessage], unread: int = 0) -> tuple[list[Row], Row | None]:
+        """Return the rows of messages, with a line before the first unread one, which is returned too."""
+        rows: list[Row] = []
+        top = None
+        for message in page:
+            if top is None and unread and message.seq >= unread:
+                top = Row([separator("new")])
+                rows.append(top)
+            rows.append(self._row(message))
+        return rows, top
+
+    # --- moving through the history ---
 
     async def load(self, *, older: bool) -> None:
         """Load the page before the first message that is loaded, or after the last one."""
@@ -93,20 +148,124 @@ class ScreenConversation(Conversation):
             limit=_PAGE,
         )
         page = await self.session.ask(asked)
-        if self.room != room:
+        if self.room != room or (rows.first if older else rows.last) is not edge:
             return
         found, has_more = [self._row(message) for message in page], len(page) == _PAGE
         if older:
             self._list.add_older(found, has_older=has_more)
-        else:
-            self._list.add_newer(found, has_newer=has_more)
+            return
+        self._list.add_newer(found, has_newer=has_more)
+        if not has_more:
+            self._shown[room] = {message.seq for message in page}
+        if page:
+            await self._mark(room, page[-1].seq)
+
+    async def show_newest(self) -> None:
+        """Show the newest messages of the current room, unless they are loaded."""
+        if self.room is not None and self._list.has_newer:
+            await self._load_end(self.room, _PAGE)
+
+    async def show_around(self, seq: int) -> None:
+        """Show the messages around the one at a history seq of the current room, and choose that."""
+        if self._list.rows.row_of(seq) is None:
+            room = self.current()
+            before = await self.session.ask(m.GetHistory(room=room, before=seq, limit=_PAGE // 2))
+            after = await self.session.ask(
+                m.GetHistory(room=room, after=seq - 1, newest=False, limit=_PAGE // 2)
+            )
+            rows, _ = self._rows_of(before + after)
+            top = next((row for row in rows if row.message is not None and row.message.seq >= seq), None)
+            self._list.show(
+                rows,
+                has_older=len(before) == _PAGE // 2,
+                has_newer=len(after) == _PAGE // 2,
+                top=top,
+            )
+        self._list.choose(seq)
+
+    async def show_place(self, place: float) -> None:
+        """Show the messages at a place of the current room's history, from 0.0 to 1.0 for the newest."""
+        if self.room is None:
+            return
+        if place >= 1.0:
+            await self.show_newest()
+            self._list.action_newest()
+            return
+        seq = self._oldest + int(place * max(0, self._newest - self._oldest))
+        found = await self.session.ask(
+            m.GetHistory(room=self.room.hex(), after=max(0, seq - 1), newest=False, limit=1)
+        )
+        if found:
+            await self.show_around(found[0].seq)
+
+    def part_in_sight(self) -> tuple[float, float]:
+        """Return which part of the current room's history is in sight, from 0.0 to 1.0."""
+        first = self._list.first_in_sight
+        whole = self._newest - self._oldest + 1
+        if first is None or not self._oldest or whole <= 0:
+            return 0.0, 1.0
+        top = (first.seq - self._oldest) / whole
+        count = max(1, self._list.messages_in_sight)
+        if self._list.is_at_end:
+            return min(top, 1.0 - count / whole), 1.0
+        return top, min(1.0, top + count / whole)
+
+    # --- what was shown ---
+
+    async def _mark_shown(self, event: events.Message) -> None:
+        if not self._list.has_newer:
+            await self._mark(event.room, event.seq)
+
+    async def _mark(self, room: bytes, seq: int) -> None:
+        """Note, a little later and with what else is shown until then, that messages were shown."""
+        self._to_mark[room] = max(seq, self._to_mark.get(room, 0))
+        if self._marking is None or self._marking.done():
+            self._marking = asyncio.create_task(self._mark_later())
+
+    async def _mark_later(self) -> None:
+        await asyncio.sleep(_FRAME_SECONDS)
+        await self._mark_all()
+
+    async def _mark_all(self) -> None:
+        marks, self._to_mark = self._to_mark, {}
+        for room, seq in marks.items():
+            with self.while_it_lasts(room), contextlib.suppress(ClientError):
+                await self.session.ask(m.MarkShown(room=room.hex(), seq=seq, until=True))
+
+    async def finish(self) -> None:
+        """Note what was shown, and wait for what was not sent."""
+        if self._marking is not None:
+            self._marking.cancel()
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(1.0):
+                await self._mark_all()
+        await super().finish()
 
     async def _show_message_change(
         self, event: events.MessageEdited | events.MessageDeleted | events.ReactionChanged
     ) -> None:
         """Show a message of the current room as it is now."""
-        if event.room != self.room:
+        await self._show_again(event.room, event.id)
+
+    async def show_changed(self, message: bytes) -> None:
+        """Show a message of the current room as it is now."""
+        if self.room is not None:
+            await self._show_again(self.room, message)
+
+    async def _show_again(self, room: bytes, message: bytes) -> None:
+        if room != self.room:
             return
-        message = await self.ask_message(event.room, event.id)
-        if message is not None:
-            self._list.replace(self._row(message))
+        found = await self.ask_message(room, message)
+        if found is not None:
+            self._list.replace(self._row(found))
+
+    async def _show_event(self, event: events.Event) -> None:
+        """Show also what became of own messages, and which are gone."""
+        await super()._show_event(event)
+        if isinstance(event, events.StatusChanged):
+            await self._show_again(event.room, event.id)
+        elif isinstance(event, events.MessagesExpired) and event.room == self.room:
+            rows = [self._list.rows.row_of(seq) for seq in event.seqs]
+            for row in rows:
+                if row is not None and row.message is not None:
+                    await self._show_again(event.room, row.message.id)

@@ -15,21 +15,22 @@ from clave_client.errors import ClientError, UsageError
 from clave_client.formats.content import MAX_BODY_BYTES
 from clave_client.rpc import methods as m
 from clave_client.rpc.session import Session
-from clave_client.ui.chat_commands import COMMANDS, run_input, run_shortcut, switch, switch_to_unread
+from clave_client.ui.chat_commands import run_input, run_shortcut, switch, switch_to_unread
+from clave_client.ui.completing import completed_line
 from clave_client.ui.conversation import Conversation
 from clave_client.ui.display import Line, name_with_warning, note, plain
 from clave_client.ui.input_lines import read_byte_lines
+from clave_client.ui.link_text import holds_link
 from clave_client.ui.output import Output
 from clave_client.ui.terminal.usable import is_usable
 from clave_client.ui.warnings import encoded, print_out
 
-__all__ = ["Alerts", "OpenSession", "run_line_mode"]
+__all__ = ["OWNER_ENDED", "Alerts", "OpenSession", "run_line_mode"]
 
 Alerts = Literal["off", "bell", "desktop", "content"]
 """What tells of a message: nothing, the bell, also a desktop notification, or one that says what it is."""
 
-_LINK_START = "clave://"
-_QUESTION = "the process that held this profile has ended; passphrase: "
+OWNER_ENDED = "the process that held this profile has ended; passphrase: "
 
 
 class OpenSession(Protocol):
@@ -173,8 +174,8 @@ async def _run_on_terminal(window: _Window, session: Session, room: str | None, 
             raise LineRefused(text)
 
     async def remember(text: str) -> None:
-        if _LINK_START in text:
-            return  # a link lets in whoever reads it
+        if holds_link(text):
+            return
         with contextlib.suppress(ClientError):  # a full disk; the line itself is handled next, and says so
             await session.ask(m.AddTypedLine(line=text))
 
@@ -202,7 +203,7 @@ async def _run_on_terminal(window: _Window, session: Session, room: str | None, 
             }.items()
         },
     )
-    window.ask = partial(terminal.ask_secret, _QUESTION)
+    window.ask = partial(terminal.ask_secret, OWNER_ENDED)
     talk.connect(terminal.print, terminal.refresh, alert, terminal)
     running = asyncio.create_task(terminal.run())
     listening = asyncio.create_task(_begin_and_listen(talk, room, begun))
@@ -228,20 +229,4 @@ async def _begin_and_listen(talk: Conversation, room: str | None, begun: asyncio
 
 
 async def _complete(talk: Conversation, text: str) -> list[str]:
-    """Return what `text` could become: a command, or a name or room where a command takes one."""
-    if not text.startswith("/"):
-        return []
-    name, space, argument = text[1:].partition(" ")
-    if not space:
-        return [f"/{command}" for command in COMMANDS if command.startswith(name.lower())]
-    known = COMMANDS.get(name.lower())
-    kind = known.completes if known else ""
-    if kind == "emoji" and argument.startswith(":"):
-        from clave_client.formats.emoji_names import complete
-
-        return [f"/{name} {choice}" for choice in complete(argument)]
-    choices = sorted(room.title for room in talk.rooms.values()) if kind == "room" else talk.names
-    if kind not in ("room", "name"):
-        return []
-    folded = argument.casefold()
-    return [f"/{name} {choice}" for choice in choices if choice.casefold().startswith(folded)]
+    return completed_line(talk, text)

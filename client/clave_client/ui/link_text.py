@@ -9,11 +9,26 @@ from typing import Final
 from clave_client.formats.join_words import joining_text
 from clave_client.values import LinkInfo, MadeLink, RoomInfo
 
-__all__ = ["DEFAULT_SECONDS", "DEFAULT_USES", "joined_lines", "link_line", "made_lines", "qr_lines"]
+__all__ = [
+    "DEFAULT_SECONDS",
+    "DEFAULT_USES",
+    "holds_link",
+    "joined_lines",
+    "link_line",
+    "made_lines",
+    "qr_lines",
+]
+
+_LINK_START: Final = "clave://"
 
 DEFAULT_SECONDS: Final = 7 * 86_400
 DEFAULT_USES: Final = 10
 """What a link allows unless something else is said: joins for a week, by ten devices."""
+
+
+def holds_link(text: str) -> bool:
+    """Return whether a typed line has a link in it: that lets in whoever reads it, so it is not kept."""
+    return _LINK_START in text
 
 
 def made_lines(made: MadeLink, title: str) -> list[str]:

@@ -25,11 +25,12 @@ _STYLES: Final = (
 )
 
 
-def marked_pieces(source: str, name_of: Callable[[bytes], str]) -> Line:
+def marked_pieces(source: str, name_of: Callable[[bytes], str], targets: list[str] | None = None) -> Line:
     """Return the pieces of a message; a style is names joined by spaces, such as "bold link".
 
     `name_of` returns what an account is called here, "" if it is no member: then the sender's words are
-    shown, which never stand for a member.
+    shown, which never stand for a member. With `targets`, where links go is added there, and their words are
+    followed by its number; and code in lines of its own has the style "block" and no signs.
     """
     pieces: Line = []
     for span in parse(source):
@@ -39,9 +40,16 @@ def marked_pieces(source: str, name_of: Callable[[bytes], str]) -> Line:
             pieces.append((f"{style} mention".strip() if name else style, shown_mention(span, name)))
         elif span.link:
             pieces.append((f"{style} link".strip(), _signed(span, begins_line=False)))
-            pieces.append(("", target_text(span)))
+            target = target_text(span)
+            if target and targets is not None:
+                targets.append(target.strip())
+                target = f"[{len(targets)}]"
+            pieces.append(("time" if targets is not None else "", target))
         else:
             begins_line = not pieces or pieces[-1][1].endswith("\n")
+            if targets is not None and Style.CODE in span.style and "\n" in span.text and begins_line:
+                pieces.append(("block", span.text))
+                continue
             pieces.append((style, _signed(span, begins_line=begins_line)))
     return [(style, text) for style, text in pieces if text]
 

@@ -19,7 +19,7 @@ from clave_client.ui.display import note
 from clave_client.ui.message_lines import detail_lines, found_lines
 from clave_wire.text import sanitize
 
-__all__ = ["MESSAGE_COMMANDS", "reaction_of"]
+__all__ = ["MESSAGE_COMMANDS", "edit_message", "reaction_of"]
 
 _LAST: Final = "last"
 _CONTEXT: Final = 5
@@ -51,7 +51,11 @@ async def _timed(talk: Conversation, words: str) -> None:
 
 async def _edit(talk: Conversation, words: str) -> None:
     message, text = _message_first(require(words, "/edit [N] TEXT"))
-    text = require(text, "/edit [N] TEXT")
+    await edit_message(talk, message, require(text, "/edit [N] TEXT"))
+
+
+async def edit_message(talk: Conversation, message: str, text: str) -> None:
+    """Give the own message that `message` names another text."""
     edit = m.Edit(
         room=talk.current(),
         text=text,

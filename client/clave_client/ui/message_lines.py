@@ -77,13 +77,18 @@ def message_lines(
     return [*lines, [*head, ("", ": "), *said]]
 
 
-def said_pieces(message: HistoryMessage, names: dict[bytes, str]) -> Line:
-    """Return the pieces of what a message says, or of what became of it; `names` are those of members."""
+def said_pieces(message: HistoryMessage, names: dict[bytes, str], targets: list[str] | None = None) -> Line:
+    """Return the pieces of what a message says, or of what became of it; `names` are those of members.
+
+    `targets` are as in `marked_pieces`.
+    """
     if message.kind is MessageKind.REMOVED:
         return [("note", f"(removed by {message.removed_by or 'an admin'})")]
     if message.kind is not MessageKind.TEXT:
         return [("note", _STATE_WORDS.get(message.kind, "said something that is gone"))]
-    pieces = marked_pieces(message.markup, lambda account: names.get(account, "")) if message.markup else []
+    pieces: Line = []
+    if message.markup:
+        pieces = marked_pieces(message.markup, lambda account: names.get(account, ""), targets)
     tail: Line = [("time", " (edited)")] if message.edits else []
     if message.expires_at or message.expires_after:
         tail.append(("time", " (disappears)"))

@@ -10,7 +10,7 @@ from textual.events import Key
 
 from clave_client.testing import MemoryRelay
 from clave_client.tui.app import ClaveApp
-from clave_client.tui.messages import RoomChosen
+from clave_client.tui.talk import ScreenConversation
 from clave_client.values import Phase
 from client.tui.screenkit import SECONDS, in_a_room, screen_of
 
@@ -131,10 +131,29 @@ async def test_it_fits_small_and_large_terminals(tmp_path: Path) -> None:
 
 
 async def _fail(*_: object) -> None:
+    _raise()
+
+
+def _raise(*_: object) -> None:
     raise RuntimeError("a defect")
 
 
+@pytest.mark.parametrize("part", ["enter", "begin"])
 async def test_a_defect_ends_it_without_the_values_of_variables(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, part: str
+) -> None:
+    monkeypatch.setattr(ScreenConversation, part, _fail)
+    async with MemoryRelay() as relay, screen_of(relay, tmp_path) as red:
+        app = red.pilot.app
+        assert isinstance(app, ClaveApp)
+        if part == "enter":
+            await red.types("/new friends")
+        await red.until(lambda: app.failure is not None)
+        assert isinstance(app.failure, RuntimeError)
+        assert app._exit_renderables == [], "Textual's traceback shows them"
+
+
+async def test_a_defect_in_the_screen_ends_it_likewise(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     apps: list[ClaveApp] = []
@@ -144,16 +163,15 @@ async def test_a_defect_ends_it_without_the_values_of_variables(
             app = red.pilot.app
             assert isinstance(app, ClaveApp)
             apps.append(app)
-            monkeypatch.setattr(red.main.talk, "enter", _fail)
-            red.main.post_message(RoomChosen(b"r" * 16))
+            monkeypatch.setattr(red.main.completions, "show", _raise)
+            await red.pilot.press("x")
             await red.until(lambda: app.failure is not None)
 
     async with MemoryRelay() as relay:
         with pytest.raises(RuntimeError, match="a defect"):
             await use(relay)
-    (app,) = apps
-    assert isinstance(app.failure, RuntimeError)
-    assert app._exit_renderables == [], "Textual's traceback shows them"
+    assert isinstance(apps[0].failure, RuntimeError)
+    assert apps[0]._exit_renderables == []
 
 
 async def test_exit_leaves_and_others_are_told(tmp_path: Path) -> None:

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
-from collections.abc import Awaitable, Callable
+import time
+from collections.abc import Awaitable, Callable, Coroutine
 from functools import partial
-from typing import ClassVar
+from typing import Any, ClassVar, Final
 
 from textual.app import ComposeResult
-from textual.binding import Binding, BindingType
+from textual.binding import BindingType
 from textual.containers import Horizontal, Vertical
 from textual.content import Content
 from textual.events import Resize
@@ -17,45 +17,88 @@ from textual.screen import Screen
 from textual.widgets import Static
 
 from clave_client.errors import ClientError
+from clave_client.rpc import methods as m
 from clave_client.rpc.session import Session
-from clave_client.tui.messages import LineTyped, PageWanted, RoomChosen
+from clave_client.rpc.values import HistoryMessage
+from clave_client.tui.keymap import Keys, bindings
+from clave_client.tui.message_actions import act_on, copy_text
+from clave_client.tui.messages import (
+    LineTyped,
+    MessageAction,
+    PageWanted,
+    PlaceWanted,
+    RoomChosen,
+    ShortcutPressed,
+    TextEdited,
+)
+from clave_client.tui.screens.choice import ChoiceScreen
+from clave_client.tui.shortcuts import ACTIONS, SWITCHES
 from clave_client.tui.talk import ScreenConversation
+from clave_client.tui.widgets.completion_list import CompletionList
 from clave_client.tui.widgets.composer import Composer
 from clave_client.tui.widgets.message_list import MessageList
+from clave_client.tui.widgets.place_bar import PlaceBar
 from clave_client.tui.widgets.room_list import RoomList
-from clave_client.ui.chat_commands import run_input, run_shortcut, switch_to_unread
+from clave_client.tui.widgets.room_panel import RoomPanel
+from clave_client.ui.chat_commands import run_input, run_shortcut
+from clave_client.ui.completing import completions
+from clave_client.ui.display import note
 from clave_client.ui.draft_line import TypedText
+from clave_client.ui.hints import error_text
+from clave_client.ui.link_text import holds_link
+from clave_client.ui.message_lines import copied_text, short
+from clave_client.ui.terminal.input_queue import InputQueue, Job
+from clave_client.ui.terminal.interrupts import CONFIRM_SECONDS, Interrupt, Interrupts
+from clave_client.values import Phase, RoomInfo
 
 __all__ = ["MainScreen"]
 
-_NARROW = 60
-"""Columns below which the list of rooms is left out."""
+_WIDE: Final = 100
+"""Columns below which what is at the right takes the place of the list of rooms."""
+
+_FRAME_SECONDS: Final = 1 / 15
+_SLOW_SECONDS: Final = 0.3
+"""After how long a command that runs is named."""
+
+_PANEL_SECONDS: Final = 0.5
+"""How often the right side is asked for anew while something happens."""
 
 
 class MainScreen(Screen[None]):
     """Rooms at the left, the messages of one in the middle, the composer below."""
 
     CSS_PATH = "main.tcss"
-    BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("alt+a", "next_unread", "next unread"),
-        Binding("escape", "write", "write", show=False),
-    ]
+    BINDINGS: ClassVar[list[BindingType]] = bindings("main", done_by_list=frozenset())
+    NARROW: ClassVar[int] = 70
+    """Columns below which the list of rooms is left out."""
 
     def __init__(
         self,
         session: Session,
-        room: str | None,
+        room: str | Callable[[Session], Awaitable[str]] | None,
         fail: Callable[[Exception], None],
         alert: Callable[[], None],
+        keys: Keys,
     ) -> None:
         super().__init__()
         self._room = room
-        self.messages, self.rooms = MessageList(), RoomList()
-        self.composer, self.title_line, self.status = Composer(), Static(id="title"), Static(id="status")
+        self.keys = keys
+        self.messages, self.rooms, self.panel = MessageList(), RoomList(), RoomPanel()
+        self.completions, self.place = CompletionList(), PlaceBar()
+        self.composer = Composer(keys, self._choose_completion)
+        self.title_line, self.status = Static(id="title"), Static(id="status")
+        self.banner, self.waiting = Static(id="banner"), Static(id="waiting")
         self.fail = fail
         self.talk = ScreenConversation(session, self.messages, self._changed, alert)
         self.talk.draft = self
-        self._handling = asyncio.Lock()
+        self.answering: HistoryMessage | None = None
+        self.editing: HistoryMessage | None = None
+        self._queue = InputQueue(time.monotonic, self._show_soon, self._cancelled)
+        self._interrupts = Interrupts(time.monotonic)
+        self._begun = asyncio.Event()
+        self._is_dirty = False
+        self._info: RoomInfo | None = None
+        self._panel_asked = 0.0
 
     def compose(self) -> ComposeResult:
         """Put the parts in their places."""
@@ -63,96 +106,320 @@ class MainScreen(Screen[None]):
             yield self.rooms
             with Vertical(id="middle"):
                 yield self.title_line
-                yield self.messages
+                with Horizontal(id="history"):
+                    yield self.messages
+                    yield self.place
+                yield self.waiting
+                yield self.completions
+                yield self.banner
                 yield self.composer
+            yield self.panel
         yield self.status
 
     def on_mount(self) -> None:
         """Begin the conversation."""
         self.composer.focus()
-        self.watch(self.messages, "scroll_y", self._show_status, init=False)
+        self.watch(self.messages, "scroll_y", self._show_soon, init=False)
         self.run_worker(self._talk(), name="conversation")
+        self.run_worker(self._run_jobs(), name="what is typed")
 
     def on_resize(self, event: Resize) -> None:
-        """Leave the rooms out of a narrow screen."""
-        self.set_class(event.size.width < _NARROW, "narrow")
+        """Leave out of a narrow screen what does not fit."""
+        self.set_class(event.size.width < self.NARROW, "narrow")
+        self.set_class(event.size.width < _WIDE, "not-wide")
 
     async def _talk(self) -> None:
         try:
-            await self.talk.begin(self._room)
+            self.composer.typed = await self.talk.session.ask(m.GetTypedLines())
+            room = await self._room(self.talk.session) if callable(self._room) else self._room
+            await self.talk.begin(room)
+            self._begun.set()
             await self.talk.listen()
+        except Exception as error:  # noqa: BLE001  (whoever runs the app raises it)
+            self.fail(error)
+
+    async def _run_jobs(self) -> None:
+        try:
+            await self._queue.run()
         except Exception as error:  # noqa: BLE001  (whoever runs the app raises it)
             self.fail(error)
 
     # --- what the conversation shows ---
 
     def _changed(self) -> None:
-        """Show the rooms, the title and the status anew."""
-        if not self.is_mounted:
+        """Show soon what has changed, with what else does until then."""
+        self._panel_asked = min(self._panel_asked, time.monotonic())
+        self._show_soon()
+
+    def _show_soon(self) -> None:
+        if not self._is_dirty and self.is_mounted:
+            self._is_dirty = True
+            self.set_timer(_FRAME_SECONDS, self._show)
+
+    def _show(self) -> None:
+        """Show the rooms, the title and the status as they are now."""
+        self._is_dirty = False
+        if not self.is_attached:
             return
         talk = self.talk
         rooms = [room for room in talk.rooms.values() if not room.archived or room.id == talk.room]
         self.rooms.show(rooms, talk.room)
-        self.title_line.update(Content(talk.title(talk.room)))
+        self.title_line.update(Content(talk.title(talk.room) or "clave"))
+        self.place.top, self.place.end = talk.part_in_sight()
+        self._show_waiting()
         self._show_status()
+        if self.panel.shows and self._panel_asked <= time.monotonic():
+            self._panel_asked = time.monotonic() + _PANEL_SECONDS
+            self.run_worker(self._ask_panel(), exclusive=True, group="panel")
+
+    def _show_waiting(self) -> None:
+        """Show what waits to be sent in this room, and a command that takes its time."""
+        lines = [
+            Content.styled(f"waiting: {short(message.text)}", "$text-muted")
+            for message in list(self.talk.waiting.values())[:3]
+            if message.room == self.talk.room
+        ]
+        job = self._queue.running
+        if job is not None and self._queue.seconds >= _SLOW_SECONDS:
+            text = f"running: {short(job.label)}   {self.keys.shown('composer', 'stop')} stops it"
+            lines.append(Content.styled(text, "$text-accent"))
+        elif job is not None:
+            self.set_timer(_SLOW_SECONDS, self._show_soon)
+        self.waiting.display = bool(lines)
+        self.waiting.update(Content("\n").join(lines))
 
     def _show_status(self) -> None:
+        talk, messages = self.talk, self.messages
+        words = ["online" if talk.is_online else "offline: what you write waits"]
+        if talk.waiting:
+            words.append(f"{len(talk.waiting)} waiting to be sent")
+        if not messages.is_at_end:
+            newer = f", {messages.unseen} new" if messages.unseen else ""
+            words.append(f"SCROLLED{newer}; {self.keys.shown('main', 'newest')} goes to the newest")
+        if self._info is not None and self.panel.shows == "info":
+            words.append(f"epoch {self._info.epoch}, {self._info.suite_name}")
+        new = sum(room.unread for room in talk.rooms.values() if room.id != talk.room)
+        if new:
+            words.append(f"{new} new elsewhere, {self.keys.shown('main', 'next_unread')}")
+        words.append(f"{self.keys.shown('main', 'help')} help")
+        self.status.update(Content("   ".join(words)))
+
+    async def _ask_panel(self) -> None:
         talk = self.talk
-        waiting = f"{len(talk.waiting)} waiting to be sent" if talk.waiting else ""
-        newer = "SCROLLED, End goes to the newest" if not self.messages.is_at_end else ""
-        words = ["online" if talk.is_online else "offline", waiting, newer]
-        self.status.update(Content("   ".join(word for word in words if word)))
+        if talk.room is None:
+            self.panel.clear()
+            return
+        room = talk.room.hex()
+        try:
+            if self.panel.shows == "members":
+                members = await talk.session.ask(m.ListMembers(room=room))
+                self.panel.show_members(members, talk.account)
+            else:
+                self._info = await talk.session.ask(m.GetRoomInfo(room=room))
+                profile = await talk.session.ask(m.GetProfile())
+                self.panel.show_info(self._info, profile.relay)
+        except ClientError:
+            self.panel.clear()  # the room has ended meanwhile
+        self._show_status()
 
     # --- the draft of a room, as `DraftLine` ---
 
     def text(self) -> str:
         """Return what is written and not sent."""
-        return self.composer.text
+        return "" if self.editing is not None else self.composer.text
 
     def put_back(self, text: str) -> None:
         """Write a kept draft into the composer, unless something is there."""
         if text and not self.composer.text:
-            self.composer.text = text
-            self.composer.move_cursor(self.composer.document.end)
+            self.composer.write(text)
 
-    # --- what the user does ---
+    # --- what the user does, in its turn ---
 
-    async def on_line_typed(self, event: LineTyped) -> None:
-        """Send what was written, or run the command; what is refused is written again."""
-        async with self._handling:
-            accepted = await run_input(self.talk, event.text)
-        if not accepted:
-            self.put_back(event.text)
+    def on_line_typed(self, event: LineTyped) -> None:
+        """Send what was written, or run the command, after what was typed before."""
+        self._queue.put(Job(event.text, partial(self._run_line, event.text)))
+
+    async def _run_line(self, text: str) -> None:
+        await self._begun.wait()
+        if not holds_link(text):
+            await self._safely(self._remember(text))
+        await self._safely(self.talk.show_newest())
+        self.messages.scroll_end(animate=False, immediate=True, x_axis=False)
+        answering, editing = self.answering, self.editing
+        is_command = text.startswith("/") and not text.startswith("//")
+        if (answering is None and editing is None) or is_command:
+            accepted = await run_input(self.talk, text)
+        elif editing is not None:
+            accepted = await self._safely(self.talk.edit(editing, text))
+        else:
+            accepted = await self._safely(
+                self.talk.post(text, reply_to=answering.id.hex() if answering is not None else "")
+            )
+        if accepted and not is_command:
+            self.stop_answering()
+        elif not accepted:
+            self.put_back(text)
         if self.talk.finished:
             await self.leave()
 
-    async def on_room_chosen(self, event: RoomChosen) -> None:
-        """Enter a room."""
-        self.composer.focus()
-        await self._switch(partial(self.talk.enter, event.room))
+    async def _remember(self, text: str) -> None:
+        await self.talk.session.ask(m.AddTypedLine(line=text))
 
-    async def on_page_wanted(self, event: PageWanted) -> None:
-        """Load older or newer messages."""
-        with contextlib.suppress(ClientError):
-            await self.talk.load(older=event.older)
+    async def _safely(self, work: Awaitable[object]) -> bool:
+        """Await `work` and return whether it succeeded; its error is shown."""
+        try:
+            await work
+        except ClientError as error:
+            self.talk.show(note(error_text(error), "alarm"))
+            return False
+        return True
 
-    async def action_next_unread(self) -> None:
-        """Enter the next room with something new."""
-        await self._switch(partial(switch_to_unread, self.talk))
+    def _cancelled(self, job: Job) -> None:
+        self.talk.show(note(f"cancelled: {short(job.label)}"))
 
-    async def _switch(self, work: Callable[[TypedText], Awaitable[None]]) -> None:
-        """Do what leads to another room; what is written stays with the one that is left."""
-        typed = TypedText(self.composer.text)
-        self.composer.text = ""
-        await run_shortcut(self.talk, work, typed)
-        if not typed.is_kept:
-            self.put_back(typed.text)
+    def on_shortcut_pressed(self, event: ShortcutPressed) -> None:
+        """Do what a key does while something is written."""
+        self.do(event.action, event.text)
 
-    def action_write(self) -> None:
-        """Go back to the composer."""
-        self.composer.focus()
+    def do(self, action: str, text: str = "") -> None:
+        """Do an action of the place "main" in the keymap; `text` was written before it."""
+        if action in SWITCHES:
+            self._queue.put(Job(action, partial(self._switch, partial(SWITCHES[action], self), text)))
+        else:
+            self.run_worker(self._safely(ACTIONS[action](self)), name=action)
+
+    def action_act(self, action: str) -> None:
+        """Do an action of the place "main" in the keymap."""
+        self.do(action, self.take_text() if action in SWITCHES else "")
+
+    def take_text(self) -> str:
+        """Return what is written, and empty the composer."""
+        text = self.composer.text
+        self.composer.write("")
+        return text
+
+    async def interrupt(self) -> None:
+        """Do what Ctrl-C does: copy what is selected, or cancel what runs, or empty the line, or ask."""
+        selected = self.get_selected_text() or self.composer.selected_text
+        if selected:
+            copy_text(self, selected)
+            self.clear_selection()
+            return
+        has_text = bool(self.composer.text) or self.answering is not None
+        match self._interrupts.press(running=self._queue.is_cancellable(), has_text=has_text):
+            case Interrupt.CANCEL:
+                self._queue.cancel()
+            case Interrupt.CLEAR:
+                self.stop_answering()
+                self.composer.write("")
+            case Interrupt.ASK:
+                self.app.notify("Ctrl-C once more closes this window", timeout=CONFIRM_SECONDS, markup=False)
+            case Interrupt.QUIT:
+                await self.leave()
+
+    def choose_panel(self, what: str) -> None:
+        """Show "members" or "info" at the right, or hide them."""
+        self.panel.choose(what)
+        self.set_class(bool(self.panel.shows), "with-panel")
+        self._panel_asked = 0.0
+        self._show_soon()
 
     async def leave(self) -> None:
         """End the conversation and the program."""
         await self.talk.finish()
         self.app.exit()
+
+    async def _switch(self, work: Callable[[TypedText], Awaitable[None]], text: str) -> None:
+        """Do what leads to another room; what was written stays with the one that is left."""
+        await self._begun.wait()
+        typed = TypedText("" if self.editing is not None else text)
+        self.stop_answering()
+        await run_shortcut(self.talk, work, typed)
+        if not typed.is_kept:
+            self.put_back(typed.text)
+
+    async def on_room_chosen(self, event: RoomChosen) -> None:
+        """Enter a room, or ask how to answer an invitation."""
+        self.composer.focus()
+        room = self.talk.rooms.get(event.room)
+        if room is not None and room.phase is Phase.INVITED:
+            self.run_worker(self._answer_invitation(room.id.hex(), room.title))
+            return
+        text = self.take_text()
+        self._queue.put(Job("go", partial(self._switch, partial(self._enter, event.room), text)))
+
+    async def _enter(self, room: bytes, typed: TypedText) -> None:
+        await self.talk.enter(room, typed)
+
+    async def _answer_invitation(self, room: str, title: str) -> None:
+        answers = {"accept": "accept", "decline": "decline", "later": "decide later"}
+        chosen = await self.app.push_screen_wait(ChoiceScreen(f"you are invited to {title}", answers))
+        if chosen in ("accept", "decline"):
+            self.post_message(LineTyped(f"/{chosen} {room}"))
+
+    # --- the history ---
+
+    def on_page_wanted(self, event: PageWanted) -> None:
+        """Load older or newer messages."""
+        self.run_worker(self._quietly(self.talk.load(older=event.older)))
+
+    def on_place_wanted(self, event: PlaceWanted) -> None:
+        """Show the messages at a place of the history."""
+        self.run_worker(self._safely(self.talk.show_place(event.place)), exclusive=True, group="place")
+
+    async def _quietly(self, work: Coroutine[Any, Any, None]) -> None:
+        try:
+            await work
+        except ClientError:
+            self._show_soon()  # whoever waits for the next event is told
+
+    def on_message_action(self, event: MessageAction) -> None:
+        """Do something to the chosen messages."""
+        if event.action == "write":
+            self.composer.focus()
+        else:
+            self.run_worker(self._safely(act_on(self, event.action, event.messages)))
+
+    def answer(self, message: HistoryMessage) -> None:
+        """Have what is written next answer a message."""
+        self.stop_answering()
+        self.answering = message
+        self._show_banner(f"answering {message.sender.name}: {short(copied_text(message))}")
+
+    def edit(self, message: HistoryMessage) -> None:
+        """Have the user write another text for an own message."""
+        self.stop_answering()
+        self.editing = message
+        self.composer.write(message.markup or message.text)
+        self._show_banner(f"editing: {short(copied_text(message))}")
+
+    def _show_banner(self, text: str) -> None:
+        self.banner.update(Content(f"{text}   {self.keys.shown('main', 'write')} stops"))
+        self.banner.display = True
+        self.composer.focus()
+
+    def stop_answering(self) -> None:
+        """Have what is written next answer and edit nothing."""
+        if self.editing is not None:
+            self.composer.write("")
+        self.answering = self.editing = None
+        self.banner.display = False
+
+    # --- completion ---
+
+    def on_text_edited(self, _: TextEdited) -> None:
+        """Show what the word at the cursor could become."""
+        self.completions.show(completions(self.talk, self.composer.before_cursor))
+
+    def _choose_completion(self, key: str) -> bool:
+        chosen = self.completions.chosen
+        if chosen is None:
+            return False
+        match key:
+            case "up":
+                self.completions.action_cursor_up()
+            case "down":
+                self.completions.action_cursor_down()
+            case _:
+                self.composer.complete(chosen.text)
+        return True

@@ -2,36 +2,115 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Final
 
 from textual.events import Key
 from textual.widgets import TextArea
 
-from clave_client.tui.messages import LineTyped
+from clave_client.tui.keymap import SWITCHING, Keys
+from clave_client.tui.messages import LineTyped, ShortcutPressed, TextEdited
 
 __all__ = ["Composer"]
 
-_NEWLINE_KEYS: Final = {"alt+enter", "shift+enter", "ctrl+j"}
+_MOST_LINES: Final = 1000
+"""Most lines that are kept to be called back."""
 
 
 class Composer(TextArea):
-    """A text to write; Enter sends it, Alt-Enter and Ctrl-J begin another line."""
+    """A text to write; Enter sends it.
 
-    def __init__(self) -> None:
+    It takes keys in their turn, also those of the main screen: a binding of that could run before, or after,
+    what was typed ahead. `choosing` has the user choose among completions: it is given "up", "down" or
+    "tab" and returns whether there are any.
+    """
+
+    def __init__(self, keys: Keys, choosing: Callable[[str], bool]) -> None:
         super().__init__(soft_wrap=True, show_line_numbers=False, highlight_cursor_line=False, compact=True)
+        self._keys = keys
+        self._choosing = choosing
+        self.typed: list[str] = []
+        """Lines that were typed before, oldest first."""
+        self._back = 0
+        self._kept = self._called = ""
 
     async def _on_key(self, event: Key) -> None:
-        """Send at Enter, in its turn: a binding with priority would run before what was typed ahead."""
-        if event.key == "enter":
+        action = self._keys.action("composer", event.key)
+        if action is not None:
             event.prevent_default().stop()
-            self._send()
-        elif event.key in _NEWLINE_KEYS:
+            self._do(action)
+        elif (action := self._keys.action("main", event.key)) is not None:
             event.prevent_default().stop()
-            self.insert("\n")
+            text = self.text
+            if action in SWITCHING:
+                self.write("")
+            self.post_message(ShortcutPressed(action, text))
+        elif event.key in ("up", "down") and (
+            (self._back and self._call_back(event.key))
+            or self._choosing(event.key)
+            or self._call_back(event.key)
+        ):
+            event.prevent_default().stop()
+
+    def _do(self, action: str) -> None:
+        match action:
+            case "send":
+                self._send()
+            case "newline":
+                self.insert("\n")
+            case "complete":
+                if not self._choosing("tab"):
+                    self.screen.focus_next()
+            case "undo":
+                self.undo()
+            case "stop":
+                self.post_message(ShortcutPressed("stop", self.text))
 
     def _send(self) -> None:
         """Hand on what was written."""
         text = self.text
         if text.strip():
+            self._remember(text)
             self.post_message(LineTyped(text))
-        self.text = ""
+        self.write("")
+
+    def write(self, text: str) -> None:
+        """Make `text` what is written, with the cursor at its end."""
+        self._back, self._called = 0, text
+        self.text = text
+        self.move_cursor(self.document.end)
+
+    def on_text_area_changed(self) -> None:
+        """Tell that the text has changed; a line that was called back and edited is a new one."""
+        if self.text != self._called:
+            self._back = 0
+        self.post_message(TextEdited())
+
+    @property
+    def before_cursor(self) -> str:
+        """What is written before the cursor."""
+        return self.get_text_range((0, 0), self.cursor_location)
+
+    def complete(self, text: str) -> None:
+        """Make `text` what is written before the cursor."""
+        self.replace(text, (0, 0), self.cursor_location)
+
+    # --- lines that were typed before ---
+
+    def _remember(self, text: str) -> None:
+        if not self.typed or self.typed[-1] != text:
+            self.typed.append(text)
+            del self.typed[:-_MOST_LINES]
+
+    def _call_back(self, key: str) -> bool:
+        """Write an earlier or later typed line, at the first or last line of the text; return whether."""
+        row, last = self.cursor_location[0], self.document.line_count - 1
+        step = 1 if key == "up" else -1
+        place = self._back + step
+        if (row != (0 if key == "up" else last)) or not 0 <= place <= len(self.typed):
+            return False
+        if self._back == 0:
+            self._kept = self.text
+        self.write(self.typed[-place] if place else self._kept)
+        self._back = place
+        return True

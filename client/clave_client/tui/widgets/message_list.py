@@ -7,14 +7,18 @@ from typing import ClassVar, Final
 
 from rich.segment import Segment
 from rich.style import Style
-from textual.binding import Binding, BindingType
-from textual.events import Resize
-from textual.geometry import Size
+from textual.binding import BindingType
+from textual.events import Blur, Focus, Resize
+from textual.geometry import Offset, Size
 from textual.scroll_view import ScrollView
+from textual.selection import Selection
 from textual.strip import Strip
 
-from clave_client.tui.messages import PageWanted
+from clave_client.rpc.values import HistoryMessage
+from clave_client.tui.keymap import bindings
+from clave_client.tui.messages import MessageAction, PageWanted, PlaceWanted
 from clave_client.tui.rows import Row, Rows
+from clave_client.ui.display import Line
 
 __all__ = ["MessageList"]
 
@@ -27,31 +31,41 @@ _FRAME_SECONDS: Final = 1 / 15
 _NEAR: Final = 2
 """The next page is asked for when so many heights of the screen are left before it."""
 
+_GUTTER: Final = 1
+"""Columns before each line, in which the chosen messages have a sign."""
+
+_OWN_ACTIONS: Final = frozenset({"cursor_up", "cursor_down", "range", "oldest", "newest"})
+"""What the list does by itself; all else is done to messages by who gets `MessageAction`."""
+
+_STYLES: Final = (
+    *("name", "own", "time", "note", "alarm", "bold", "italic", "strike", "code", "block", "link", "mention"),
+    *("chosen", "cursor"),
+)
+
 
 class MessageList(ScrollView, can_focus=True):
-    """The rows of the current room. It asks for pages, by `PageWanted`, as they come near."""
+    """The rows of the current room. It asks for pages, by `PageWanted`, as they come near.
 
-    COMPONENT_CLASSES: ClassVar[set[str]] = {
-        f"message-list--{name}"
-        for name in (
-            *("name", "own", "time", "note", "alarm", "bold", "italic", "strike", "code", "link", "mention"),
-        )
-    }
-    BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("up", "scroll_up", show=False),
-        Binding("down", "scroll_down", show=False),
-        Binding("pageup", "page_up", show=False),
-        Binding("pagedown", "page_down", show=False),
-        Binding("home", "scroll_home", show=False),
-        Binding("end", "newest", show=False),
-    ]
+    While it has the focus, one message is chosen, or several in a row.
+    """
+
+    COMPONENT_CLASSES: ClassVar[set[str]] = {f"message-list--{name}" for name in _STYLES}
+    BINDINGS: ClassVar[list[BindingType]] = bindings("messages", done_by_list=_OWN_ACTIONS)
+    ALLOW_SELECT = True
 
     def __init__(self) -> None:
         super().__init__()
         self._rows = Rows(1)
         self.has_older = self.has_newer = False
+        self.unseen = 0
+        """Messages that came while earlier ones were in sight."""
         self._asked: set[bool] = set()
         self._arrived: list[Row] = []
+        self._held: list[Row] = []
+        self._cursor: Row | None = None
+        self._range: Row | None = None
+        self._chosen: set[int] = set()
+        self._style_cache: dict[str, Style] = {}
 
     # --- rows ---
 
@@ -65,15 +79,32 @@ class MessageList(ScrollView, can_focus=True):
         """Whether the newest message is in sight."""
         return not self.has_newer and self.scroll_offset.y >= self.max_scroll_y
 
-    def show(self, rows: Iterable[Row], *, has_older: bool, has_newer: bool = False) -> None:
-        """Show other rows, from their end."""
+    def show(
+        self, rows: Iterable[Row], *, has_older: bool, has_newer: bool = False, top: Row | None = None
+    ) -> None:
+        """Show other rows, from their end, or with `top` from there, with a line of what is above."""
         self._rows = Rows(self._columns)
         self._arrived.clear()
+        self._cursor = self._range = None
         self._rows.append(rows)
+        self.unseen = 0
         self.has_older, self.has_newer = has_older, has_newer
+        if not has_newer:
+            held, self._held = self._held, []
+            self._rows.append(held)
         self._asked.clear()
         self._changed()
-        self.scroll_end(animate=False, immediate=True, x_axis=False)
+        if top is None:
+            self._scroll_to_end()
+        else:
+            self.scroll_to(y=max(0, self._rows.start_of(top) - 1), animate=False, immediate=True)
+        if self.has_focus:
+            self._choose(top or self._rows.message_near(None, 1))
+
+    def clear(self) -> None:
+        """Show nothing, as for another room."""
+        self._held.clear()
+        self.show([], has_older=False)
 
     def add_older(self, rows: Iterable[Row], *, has_older: bool) -> None:
         """Add rows before the first one; what is in sight stays where it is."""
@@ -84,7 +115,7 @@ class MessageList(ScrollView, can_focus=True):
             self.has_newer = True
         self._asked.discard(True)
         self._changed()
-        self.scroll_to(y=self.scroll_offset.y + added, animate=False, immediate=True)
+        self._shift(added)
 
     def add_arrived(self, row: Row) -> None:
         """Add what has come just now, with what else comes within a frame."""
@@ -93,43 +124,73 @@ class MessageList(ScrollView, can_focus=True):
             self.set_timer(_FRAME_SECONDS, self.flush)
 
     def flush(self) -> None:
-        """Add what has arrived at once, unless newer messages than the last one here are not loaded."""
+        """Add what has arrived at once; messages are left out if newer ones than the last here are missing.
+
+        Notes, which are in no store, are held until the newest messages are here.
+        """
         arrived, self._arrived = self._arrived, []
-        if arrived and not self.has_newer:
+        if not arrived:
+            return
+        if not self.is_at_end:
+            self.unseen += sum(row.message is not None and not row.message.own for row in arrived)
+        if self.has_newer:
+            self._held += [row for row in arrived if row.message is None]
+            del self._held[:-_MOST_ROWS]
+        else:
             self.add_newer(arrived)
 
     def add_newer(self, rows: Iterable[Row], *, has_newer: bool = False) -> None:
         """Add rows after the last one; if that was in sight, the new last one is."""
-        follows = self.is_at_end and not has_newer
+        follows = self.is_at_end and not has_newer and self._range is None
         self._rows.append(rows)
+        if not has_newer and self._held:
+            held, self._held = self._held, []
+            self._rows.append(held)
         gone = self._rows.trim_start(_MOST_ROWS)
         self.has_older |= gone < 0
         self.has_newer = has_newer
         self._asked.discard(False)
         self._changed()
         if follows:
-            self.scroll_end(animate=False, immediate=True, x_axis=False)
+            self._scroll_to_end()
+            self._shift(gone, scrolls=False)
         elif gone:
-            self.scroll_to(y=self.scroll_offset.y + gone, animate=False, immediate=True)
+            self._shift(gone)
 
     def replace(self, row: Row) -> None:
         """Show a message that has changed."""
         self.flush()
         follows = self.is_at_end
-        self._rows.replace(row)
+        new = self._rows.replace(row)
+        if new is not None and new.message is not None:
+            if self._cursor is not None and self._cursor.message is not None:
+                self._cursor = new if self._cursor.message.id == new.message.id else self._cursor
+            self._choose(self._cursor, scrolls=False)
         self._changed()
         if follows:
-            self.scroll_end(animate=False, immediate=True, x_axis=False)
+            self._scroll_to_end()
 
     def _changed(self) -> None:
         self.virtual_size = Size(self._columns, self._rows.height)
         self.refresh()
 
+    def _scroll_to_end(self) -> None:
+        self.scroll_end(animate=False, immediate=True, x_axis=False)
+
+    def _shift(self, lines: int, *, scrolls: bool = True) -> None:
+        """Follow rows that came or went above: what is in sight and what is selected stay."""
+        if scrolls:
+            self.scroll_to(y=self.scroll_offset.y + lines, animate=False, immediate=True)
+        selection = self.text_selection
+        if lines and selection is not None and selection.start is not None and selection.end is not None:
+            moved = Selection(selection.start + Offset(0, lines), selection.end + Offset(0, lines))
+            self.screen.selections = {**self.screen.selections, self: moved}
+
     # --- drawing ---
 
     @property
     def _columns(self) -> int:
-        return max(1, self.scrollable_content_region.width)
+        return max(1, self.scrollable_content_region.width - _GUTTER)
 
     def on_resize(self, _: Resize) -> None:
         """Wrap the lines anew, and stay where the list was."""
@@ -137,27 +198,150 @@ class MessageList(ScrollView, can_focus=True):
         self._rows.resize(self._columns)
         self._changed()
         if follows:
-            self.scroll_end(animate=False, immediate=True, x_axis=False)
+            self._scroll_to_end()
         elif row is not None:
             self.scroll_to(y=self._rows.start_of(row), animate=False, immediate=True)
 
+    def notify_style_update(self) -> None:
+        """Take the colours of another theme."""
+        self._style_cache.clear()
+        super().notify_style_update()
+
     def render_line(self, y: int) -> Strip:
         """Draw one line of what is in sight."""
-        line = self._rows.line(self.scroll_offset.y + y)
-        segments = [Segment(text, self._style(names)) for names, text in line]
-        return Strip(segments).adjust_cell_length(self.size.width, self.rich_style)
+        number = self.scroll_offset.y + y
+        line, base, sign = self._rows.line(number), "", " "
+        row = self._rows.row_at(number) if self._chosen else None
+        if row is not None and id(row) in self._chosen:
+            base, sign = ("cursor" if row is self._cursor else "chosen"), "\N{LEFT HALF BLOCK}"
+        shown: Line = [(base, sign), *((f"{base} {names}", text) for names, text in line)]
+        segments = [Segment(text, self._style(names)) for names, text in shown]
+        selection = self.text_selection
+        if selection is not None and (span := selection.get_span(number)) is not None:
+            segments = _select(segments, span, self.screen.get_component_rich_style("screen--selection"))
+        strip = Strip(segments).adjust_cell_length(self.size.width, self._style(base))
+        return strip.apply_offsets(0, number)
 
     def _style(self, names: str) -> Style:
-        style = self.rich_style
-        for name in names.split():
-            style += self.get_component_rich_style(f"message-list--{name}", partial=True)
+        style = self._style_cache.get(names)
+        if style is None:
+            style = self.rich_style
+            for name in names.split():
+                style += self.get_component_rich_style(f"message-list--{name}", partial=True)
+            self._style_cache[names] = style
         return style
 
+    # --- text that is selected by the mouse ---
+
+    def get_selection(self, selection: Selection) -> tuple[str, str] | None:
+        """Return the text that is selected in the loaded rows, without the signs before them."""
+        lines = [" " * _GUTTER + line for line in self._rows.text().split("\n")]
+        found = selection.extract("\n".join(lines))
+        return "\n".join(line.removeprefix(" " * _GUTTER) for line in found.split("\n")), "\n"
+
+    def selection_updated(self, selection: Selection | None) -> None:
+        """Draw anew as text is selected."""
+        self.refresh()
+
+    # --- messages that are chosen ---
+
+    @property
+    def chosen(self) -> list[HistoryMessage]:
+        """The chosen messages, in their order."""
+        if self._cursor is None:
+            return []
+        rows = self._rows.between(self._range or self._cursor, self._cursor)
+        return [row.message for row in rows if row.message is not None]
+
+    def choose(self, seq: int) -> None:
+        """Choose the message at a history seq, if it is here, and show it."""
+        row = self._rows.row_of(seq)
+        if row is not None:
+            self.focus()
+            self._choose(row)
+
+    def on_focus(self, _: Focus) -> None:
+        """Choose the last message in sight, unless one is chosen."""
+        if self._cursor is None:
+            last = self._rows.row_at(min(self.scroll_offset.y + self.size.height, self._rows.height) - 1)
+            is_message = last is not None and last.message is not None
+            self._choose(last if is_message else self._rows.message_near(last, -1), scrolls=False)
+
+    def on_blur(self, _: Blur) -> None:
+        """Choose no message."""
+        self._range = None
+        self._choose(None, scrolls=False)
+
+    def _choose(self, row: Row | None, *, scrolls: bool = True) -> None:
+        self._cursor = row
+        chosen = [] if row is None else self._rows.between(self._range or row, row)
+        self._chosen = {id(each) for each in chosen}
+        if row is not None and scrolls:
+            first, end = self._rows.span_of(row)
+            top, height = self.scroll_offset.y, max(1, self.size.height)
+            if first < top or end > top + height:
+                y = first - 1 if first < top else end - height + (1 if self.has_newer else 0)
+                self.scroll_to(y=max(0, y), animate=False, immediate=True)
+        self.refresh()
+
+    def action_cursor_up(self) -> None:
+        """Choose the message above."""
+        self._choose(self._rows.message_near(self._cursor, -1))
+
+    def action_cursor_down(self) -> None:
+        """Choose the message below; below the last one is what is written."""
+        below = self._rows.message_near(self._cursor, 1)
+        if below is self._cursor and not self.has_newer:
+            self._scroll_to_end()
+            self.post_message(MessageAction("write", []))
+        else:
+            self._choose(below)
+
+    def action_range(self) -> None:
+        """Choose several messages from this one on, or only one again."""
+        self._range = None if self._range is not None else self._cursor
+        self._choose(self._cursor)
+
+    def action_oldest(self) -> None:
+        """Go to the oldest message."""
+        self.post_message(PlaceWanted(0.0))
+
+    def action_newest(self) -> None:
+        """Go to the newest message."""
+        if self.has_newer:
+            self.post_message(PlaceWanted(1.0))
+        else:
+            self._scroll_to_end()
+            if self.has_focus:
+                self._choose(self._rows.message_near(None, 1))
+
+    def action_act(self, action: str) -> None:
+        """Have `action` done to what is chosen."""
+        if self.chosen:
+            self.post_message(MessageAction(action, self.chosen))
+
     # --- scrolling ---
+
+    @property
+    def first_in_sight(self) -> HistoryMessage | None:
+        """The first message of which something is in sight."""
+        row = self._rows.row_at(self.scroll_offset.y)
+        if row is None or row.message is None:
+            row = None if row is None else self._rows.message_near(row, 1)
+        return None if row is None else row.message
+
+    @property
+    def messages_in_sight(self) -> int:
+        """How many messages are at least partly in sight."""
+        top = self.scroll_offset.y
+        rows = {id(row): row for y in range(self.size.height) if (row := self._rows.row_at(top + y))}
+        return sum(row.message is not None for row in rows.values())
 
     def watch_scroll_y(self, old_value: float, new_value: float) -> None:
         """Ask for the next page when it comes near."""
         super().watch_scroll_y(old_value, new_value)
+        if self.is_at_end:
+            self.unseen = 0
         margin = _NEAR * max(1, self.size.height)
         for older, has_more, left in (
             (True, self.has_older, new_value),
@@ -167,8 +351,17 @@ class MessageList(ScrollView, can_focus=True):
                 self._asked.add(older)
                 self.post_message(PageWanted(older=older))
 
-    def action_newest(self) -> None:
-        """Go to the newest message."""
-        if self.has_newer:
-            self.post_message(PageWanted(older=False))
-        self.scroll_end(animate=False)
+
+def _select(segments: list[Segment], span: tuple[int, int], style: Style) -> list[Segment]:
+    """Return segments with the characters of a span, to the end with -1, in another style."""
+    start, end = span
+    found: list[Segment] = []
+    place = 0
+    for text, own, _ in segments:
+        last = len(text) if end < 0 else max(0, min(len(text), end - place))
+        first = max(0, min(last, start - place))
+        for part, is_selected in ((text[:first], False), (text[first:last], True), (text[last:], False)):
+            if part:
+                found.append(Segment(part, (own or Style()) + style if is_selected else own))
+        place += len(text)
+    return found
