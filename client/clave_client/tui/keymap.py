@@ -92,14 +92,21 @@ KEYMAP: Final[Mapping[str, tuple[KeyAction, ...]]] = {
     ),
     "side": _actions(
         ("close", "escape", "close this screen", "close"),
+        ("body_up", "pageup", "scroll up"),
+        ("body_down", "pagedown", "scroll down"),
     ),
     "search": _actions(
         ("older_hits", "ctrl+o", "find older ones", "older"),
         ("this_room", "ctrl+r", "search this room only, or all", "this room or all"),
         ("hit_above", "up", "the message above"),
         ("hit_below", "down", "the message below"),
-        ("hits_up", "pageup", "scroll up"),
-        ("hits_down", "pagedown", "scroll down"),
+    ),
+    "verify": _actions(
+        ("same", "alt+y", "it is the same at both: remember that", "the same"),
+        ("differ", "alt+x", "it is not the same", "they differ"),
+    ),
+    "room code": _actions(
+        ("same", "alt+y", "all of them read these words: remember that", "the same"),
     ),
 }
 """The actions by where their keys count: "main" anywhere on the main screen, "side" on every other one."""
@@ -167,6 +174,9 @@ _KEY: Final = re.compile(r"(?:(?:ctrl|alt|shift|super)\+)*[a-z0-9_]+")
 _PRINTED: Final = re.compile(r"[a-z0-9]|[a-z]+_[a-z_]+|space|plus|minus")
 """Keys that write something where a text is written."""
 
+_WITH_TEXT: Final = frozenset({"main", "composer", "search", "verify"})
+"""Places where a text is written."""
+
 
 def load_keys(path: Path) -> Keys:
     """Return the keys with the changes that a file says, if there is one. Raises `UsageError`.
@@ -213,7 +223,7 @@ def _read_keys(name: str, value: object, place: str, path: Path) -> Iterator[str
     for key in value.split(","):
         if not _KEY.fullmatch(key.strip()):
             raise UsageError(f"{path}: {name} = {value!r}: {key.strip()!r} is not the name of a key")
-        if place in ("main", "composer", "search") and _PRINTED.fullmatch(key.strip()):
+        if place in _WITH_TEXT and _PRINTED.fullmatch(key.strip()):
             raise UsageError(f"{path}: {name} = {value!r}: {key.strip()} is needed to write")
         yield key.strip()
 

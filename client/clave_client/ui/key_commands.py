@@ -12,7 +12,7 @@ from clave_client.ui.display import code_note, note
 from clave_client.values import SeenKey
 from clave_wire.text import sanitize
 
-__all__ = ["show_fingerprint", "trust", "verify"]
+__all__ = ["choice_of", "digits_match", "show_fingerprint", "trust", "verify"]
 
 SHOWN_SECONDS = 15 * 60
 """How long after a key was shown a plain yes refers to it."""
@@ -41,7 +41,7 @@ async def verify(talk: Conversation, words: str) -> None:
     if not found.safety_number:
         raise UsageError("this is your own key: others compare it and verify you")
     if answer not in ("", "yes"):
-        if not (_matches(answer, found.fingerprint) or _matches(answer, found.safety_number)):
+        if not (digits_match(answer, found.fingerprint) or digits_match(answer, found.safety_number)):
             raise UsageError(
                 f"that is not the key shown of {name}, nothing was marked: type at least the first half of"
                 f" the fingerprint or safety number; if {name} read it to you, somebody stands between you"
@@ -89,7 +89,7 @@ async def trust(talk: Conversation, words: str) -> None:
     if answer == "yes":
         matching = choice[1:] if choice[0].bound else []
     else:
-        matching = [one for one in choice if _matches(answer, _fingerprint(one))]
+        matching = [one for one in choice if digits_match(answer, _fingerprint(one))]
     if len(matching) != 1:
         raise UsageError(
             f"say which of the keys shown: /trust {name} and at least the first half of its fingerprint"
@@ -112,10 +112,7 @@ async def _show(talk: Conversation, name: str, *, asked: bool) -> ShownKey:
 
 
 async def _show_choice(talk: Conversation, name: str) -> None:
-    choice = await talk.session.ask(m.ListKeys(name=name, room=_room(talk)))
-    refused = talk.keys.refused.get(name)
-    if refused is not None and all(one.account != refused.account for one in choice):
-        choice.append(refused)
+    choice = await choice_of(talk, name)
     if len(choice) < 2:
         raise UsageError(f"there is nothing to decide: no two keys go by {sanitize(name)} here")
     for one in choice:
@@ -126,6 +123,15 @@ async def _show_choice(talk: Conversation, name: str) -> None:
     else:
         text = f"say which {name} says is right: /trust {name} and at least the first half of it"
     talk.show(note(text, "alarm"))
+
+
+async def choice_of(talk: Conversation, name: str) -> list[SeenKey]:
+    """Return the keys that go by a name, with one that an error named."""
+    choice = await talk.session.ask(m.ListKeys(name=name, room=_room(talk)))
+    refused = talk.keys.refused.get(name)
+    if refused is not None and all(one.account != refused.account for one in choice):
+        choice.append(refused)
+    return choice
 
 
 def _room(talk: Conversation) -> str:
@@ -146,7 +152,7 @@ def _fingerprint(one: SeenKey) -> str:
     return fingerprint(one.account)
 
 
-def _matches(typed: str, digits: str) -> bool:
-    """Return whether `typed` is at least the first half of `digits`."""
-    whole = digits.replace(" ", "")
+def digits_match(typed: str, digits: str) -> bool:
+    """Return whether `typed`, without spaces and in lower case, is at least the first half of `digits`."""
+    typed, whole = "".join(typed.split()).casefold(), digits.replace(" ", "")
     return len(typed) * 2 >= len(whole) and whole.startswith(typed)

@@ -10,6 +10,7 @@ from textual.containers import VerticalScroll
 from textual.content import Content
 from textual.timer import Timer
 from textual.types import CSSPathType
+from textual.widget import Widget
 from textual.widgets import Input, OptionList, Static
 from textual.widgets.option_list import Option
 
@@ -51,6 +52,11 @@ class SearchScreen(SideScreen[FoundMessage | None]):
         self._next = 0
         self._is_here_only = False
         self._timer: Timer | None = None
+
+    @property
+    def body(self) -> Widget:
+        """What is scrolled: what was found."""
+        return self._hits
 
     def compose_body(self) -> ComposeResult:
         """Yield what is searched for, what was found, and what was said around that."""
@@ -188,11 +194,3 @@ class SearchScreen(SideScreen[FoundMessage | None]):
     def action_hit_below(self) -> None:
         """Highlight the message below."""
         self._hits.action_cursor_down()
-
-    async def action_hits_up(self) -> None:
-        """Scroll up."""
-        await self._hits.run_action("page_up")
-
-    async def action_hits_down(self) -> None:
-        """Scroll down."""
-        await self._hits.run_action("page_down")

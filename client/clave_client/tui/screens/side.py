@@ -12,6 +12,7 @@ from textual.containers import Vertical
 from textual.content import Content
 from textual.screen import ModalScreen
 from textual.types import CSSPathType
+from textual.widget import Widget
 from textual.widgets import Static
 
 from clave_client.errors import ClientError, UsageError
@@ -122,6 +123,19 @@ class SideScreen(ModalScreen[R]):
         """Show why something was not done, or with "" nothing."""
         self._error.update(Content(text))
         self._error.display = bool(text)
+
+    @property
+    def body(self) -> Widget:
+        """What the keys for scrolling scroll."""
+        return self.query_one("#body")
+
+    async def action_body_up(self) -> None:
+        """Scroll one page up."""
+        await self.body.run_action("page_up")
+
+    async def action_body_down(self) -> None:
+        """Scroll one page down."""
+        await self.body.run_action("page_down")
 
     def action_close(self) -> None:
         """Close without a result."""
