@@ -7,7 +7,8 @@
 #   make interop      the MLS library in groups with other libraries, and a table of what passed; it installs those
 #                     that need Node.js (`make interop-peers` does only that), without which their tests are skipped
 #   make wheel        the wheel built, and the demo run from it in an environment of its own
-#   make demo-picture docs/demo.svg, from what `clave demo` shows in a terminal
+#   make demo-picture docs/demo.svg, from what `clave demo` shows on a terminal
+#   make screen-pictures   docs/screens/*.svg, from the scenes of the tests of the full screen
 #   make soak         the long tests (SOAK=minutes of random group histories, 10 unless given)
 #   make validation-page   docs/mls-validation.md and docs/mimi-validation.md, from the rules and their tests
 #   make errors-page   docs/errors.md, from the errors of client and relay
@@ -21,14 +22,15 @@
 #   make bench-links  what links cost a room, by the number of its devices
 #   make bench-pairing how long a new device takes until it is in the last of 100 rooms
 #   make bench-search the search in a large history, and what its index costs (BENCH="--messages 1000000")
+#   make bench-tui    the full screen: keys, opening, scrolling, start and memory (BENCH="--only keys,start")
 #   make bench-relay  the relay measured beside other servers (BENCH="--quick" or other options)
 #   make bench-storm  ten thousand people lose their relay and all come back (BENCH="--people 1000")
 PYTHON ?= python3
 VENV   ?= .venv
 BIN    := $(VENV)/bin
 
-.PHONY: demo test check format coverage interop interop-peers wheel demo-picture validation-page bad-nights evening by-link errors-page rpc-page name-tables \
-	bench-mls bench-client bench-links bench-pairing bench-search bench-relay bench-storm soak clean
+.PHONY: demo test check format coverage interop interop-peers wheel demo-picture screen-pictures validation-page bad-nights evening by-link errors-page rpc-page name-tables \
+	bench-mls bench-client bench-links bench-pairing bench-search bench-tui bench-relay bench-storm soak clean
 
 demo: $(VENV)/.installed
 	@$(BIN)/clave demo
@@ -73,6 +75,9 @@ wheel: $(VENV)/bin/python
 demo-picture: $(VENV)/.installed-dev
 	$(BIN)/python tests/demopicture.py
 
+screen-pictures: $(VENV)/.installed-dev
+	$(BIN)/python tests/screenpictures.py
+
 soak: $(VENV)/.installed-dev
 	CLAVE_SOAK_MINUTES=$(or $(SOAK),10) $(BIN)/python -m pytest -n 2 -m soak
 
@@ -112,6 +117,9 @@ bench-pairing: $(VENV)/.installed-dev
 
 bench-search: $(VENV)/.installed-dev
 	@$(BIN)/python -m bench.client.searching $(BENCH)
+
+bench-tui: $(VENV)/.installed-dev
+	@$(BIN)/python -m bench.tui $(BENCH)
 
 bench-relay: $(VENV)/.installed-dev
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt --group bench \

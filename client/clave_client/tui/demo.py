@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 import time
 from collections import deque
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import AsyncIterator, Callable, Iterable
 from contextlib import asynccontextmanager
 from typing import ClassVar, Final
 
@@ -92,7 +92,7 @@ class _Pane(VerticalScroll):
 class DemoApp(App[None]):
     """The stage of the demo, on one screen. Each line of the script waits `pace` seconds.
 
-    `failure` is what ended it, for whoever runs it to raise.
+    `clock` returns seconds since 1970; `failure` is what ended it, for whoever runs it to raise.
     """
 
     TITLE = "clave demo"
@@ -104,9 +104,10 @@ class DemoApp(App[None]):
     ]
     HORIZONTAL_BREAKPOINTS = [(0, "-narrow"), (100, "-wide")]  # noqa: RUF012 (Textual declares it so)
 
-    def __init__(self, *, pace: float = _PACE_SECONDS) -> None:
+    def __init__(self, *, pace: float = _PACE_SECONDS, clock: Callable[[], float] = time.time) -> None:
         super().__init__()
         self.pace = pace
+        self._time = clock
         self.failure: Exception | None = None
         self._people = {name: _Pane(f"what {name} sees", name) for name in PEOPLE}
         self._relay = _Pane("what the relay sees", "relay")
@@ -130,6 +131,11 @@ class DemoApp(App[None]):
     def on_mount(self) -> None:
         """Let the play begin."""
         self._is_shown.set()
+
+    @property
+    def is_over(self) -> bool:
+        """Whether the script is over, so that the user can write."""
+        return self.has_class("over")
 
     # --- the play ---
 
@@ -166,7 +172,7 @@ class DemoApp(App[None]):
         """Show a message or a command in the pane of who sends it."""
         shown = sanitize(text)
         is_command = text.startswith("/")
-        line = [("typed", f"> {shown}")] if is_command else own_message_line(name, shown, time.time())
+        line = [("typed", f"> {shown}")] if is_command else own_message_line(name, shown, self._time())
         self._add(self._people[name], line)
 
     def read(self, name: str, event: Event, account: bytes) -> None:
@@ -189,7 +195,7 @@ class DemoApp(App[None]):
         ]
         self._receipt.show(lines)
         self._receipt.scroll_home(animate=False)
-        if self._input.disabled:
+        if not self.is_over:
             self.add_class("over")
             self._heading.update(Content(_TYPING))
             self._input.disabled = False
@@ -216,7 +222,7 @@ class DemoApp(App[None]):
 
     def action_receipt(self) -> None:
         """Show the receipt alone, or everything again."""
-        if not self._input.disabled:
+        if self.is_over:
             self.toggle_class("alone")
 
     # --- ends ---
