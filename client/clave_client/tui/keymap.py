@@ -105,6 +105,10 @@ KEYMAP: Final[Mapping[str, tuple[KeyAction, ...]]] = {
         ("same", "alt+y", "it is the same at both: remember that", "the same"),
         ("differ", "alt+x", "it is not the same", "they differ"),
     ),
+    "invite": _actions(
+        ("make_link", "alt+l", "make a link to join by", "make a link"),
+        ("copy", "alt+c", "copy the link", "copy"),
+    ),
     "room code": _actions(
         ("same", "alt+y", "all of them read these words: remember that", "the same"),
     ),
@@ -174,7 +178,7 @@ _KEY: Final = re.compile(r"(?:(?:ctrl|alt|shift|super)\+)*[a-z0-9_]+")
 _PRINTED: Final = re.compile(r"[a-z0-9]|[a-z]+_[a-z_]+|space|plus|minus")
 """Keys that write something where a text is written."""
 
-_WITH_TEXT: Final = frozenset({"main", "composer", "search", "verify"})
+_WITH_TEXT: Final = frozenset({"main", "composer", "search", "verify", "invite"})
 """Places where a text is written."""
 
 

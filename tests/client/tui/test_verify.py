@@ -135,9 +135,9 @@ async def test_a_code_of_before_verifies_nobody(tmp_path: Path) -> None:
         async with asyncio.timeout(SECONDS):
             while (await session.ask(m.GetRoomInfo(room=friends))).code in ((), old):
                 await red.pilot.pause(0.01)
-        assert not red.pilot.app.screen.query_one("#error").display
+        assert not red.pilot.app.screen.query_one("#said").display
         await red.pilot.press("alt+y")
-        await red.until(lambda: red.pilot.app.screen.query_one("#error").display)
+        await red.until(lambda: red.pilot.app.screen.query_one("#said").display)
         assert not await is_verified(red, "blue")
 
 

@@ -52,15 +52,15 @@ class SideScreen(ModalScreen[R]):
     def __init__(self, talk: ScreenConversation) -> None:
         super().__init__()
         self.talk = talk
-        self._error = Static(id="error")
-        self._error.display = False
+        self._said = Static(id="said")
+        self._said.display = False
 
     def compose(self) -> ComposeResult:
-        """Put the heading, the body, and the lines of errors and keys into a frame."""
+        """Put the heading, the body, and lines of what was done and of keys into a frame."""
         with Vertical(id="frame"):
             yield Static(Content(self.heading()), id="heading")
             yield from self.compose_body()
-            yield self._error
+            yield self._said
             yield Static(id="keys")
 
     def heading(self) -> str:
@@ -121,8 +121,14 @@ class SideScreen(ModalScreen[R]):
 
     def show_error(self, text: str) -> None:
         """Show why something was not done, or with "" nothing."""
-        self._error.update(Content(text))
-        self._error.display = bool(text)
+        self._said.update(Content(text))
+        self._said.display = bool(text)
+        self._said.set_class(True, "-error")
+
+    def say(self, text: str) -> None:
+        """Show what was done."""
+        self.show_error(text)
+        self._said.set_class(False, "-error")
 
     @property
     def body(self) -> Widget:

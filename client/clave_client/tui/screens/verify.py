@@ -37,7 +37,7 @@ class VerifyScreen(SideScreen[None]):
 
     def __init__(self, talk: ScreenConversation, name: str = "") -> None:
         super().__init__(talk)
-        self._name = name
+        self._first = name
         self._people = OptionList(id="body")
 
     def compose_body(self) -> ComposeResult:
@@ -54,7 +54,7 @@ class VerifyScreen(SideScreen[None]):
 
     async def _begin(self) -> None:
         await self._show_people()
-        if self._name and await self._compare(self._name):
+        if self._first and await self._compare(self._first):
             self.dismiss(None)
 
     async def _show_people(self) -> None:
