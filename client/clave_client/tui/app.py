@@ -10,6 +10,7 @@ from textual.app import App
 from textual.binding import BindingType
 
 from clave_client.rpc.session import Session
+from clave_client.tui.alt_keys import take_alt_at_once
 from clave_client.tui.keymap import Keys
 from clave_client.tui.messages import ThemeChosen
 from clave_client.tui.screens.main import MainScreen
@@ -43,6 +44,7 @@ class ClaveApp(App[None]):
         theme: str = DARK.name,
         keep_theme: Callable[[str], None] = lambda _: None,
     ) -> None:
+        take_alt_at_once()
         super().__init__()
         self._session = session
         self._room = room

@@ -84,9 +84,13 @@ class FirstRun(App[Answers | None]):
         """Go on with a profile there is."""
         self.exit(Answers(self._names[event.option_index]))
 
-    def on_input_submitted(self, _: Input.Submitted) -> None:
-        """Go on to what is missing, or start."""
-        self._start()
+    def on_input_submitted(self, event: Input.Submitted) -> None:
+        """Go on to the next question, or start."""
+        relay = self.query_one("#relay", Input)
+        if event.input.id == "name" and event.value.strip() and not relay.value:
+            relay.focus()
+        else:
+            self._start()
 
     def on_button_pressed(self, _: Button.Pressed) -> None:
         """Start, or go to what is missing."""

@@ -16,7 +16,17 @@ from textual.binding import Binding, BindingType
 
 from clave_client.errors import UsageError
 
-__all__ = ["FILE_NAME", "KEYMAP", "SWITCHING", "KeyAction", "Keys", "bindings", "load_keys", "shown_key"]
+__all__ = [
+    "AT_ONCE",
+    "FILE_NAME",
+    "KEYMAP",
+    "SWITCHING",
+    "KeyAction",
+    "Keys",
+    "bindings",
+    "load_keys",
+    "shown_key",
+]
 
 FILE_NAME: Final = "keys.toml"
 
@@ -58,7 +68,7 @@ KEYMAP: Final[Mapping[str, tuple[KeyAction, ...]]] = {
         ("devices", "alt+d", "list your devices, add or remove one"),
         ("settings", "alt+o", "settings of this room, and how the screen looks"),
         ("editor", "alt+e", "write in $EDITOR"),
-        ("bare", "alt+b", "show the messages alone, for copying by the terminal"),
+        ("bare", "alt+w", "show the messages alone, for copying by the terminal"),
         ("older", "pageup", "scroll one page up"),
         ("newer", "pagedown", "scroll one page down"),
         ("newest", "ctrl+end", "go to the newest message"),
@@ -116,27 +126,18 @@ KEYMAP: Final[Mapping[str, tuple[KeyAction, ...]]] = {
 """The actions by where their keys count: "main" anywhere on the main screen, "side" on every other one."""
 
 
-def bindings(place: str, *, done_by_list: frozenset[str] | None = None) -> list[BindingType]:
-    """Return the bindings of a screen or widget, each with the name of its action as its id.
-
-    With `done_by_list`, other actions than these are done by the action "act".
-    """
+def bindings(place: str, *, by: str = "") -> list[BindingType]:
+    """Return the bindings of a screen or widget, each with an id; with `by` all are done by that action."""
     return [
         Binding(
             each.keys,
-            _call(each.id) if done_by_list is None or each.id in done_by_list else f"act({each.id!r})",
+            f"{by}({each.id!r})" if by else each.id,
             each.short or each.words,
             show=bool(each.short),
             id=f"{place}.{each.id}",
         )
         for each in KEYMAP[place]
     ]
-
-
-def _call(action: str) -> str:
-    """Return how Textual is to call an action; a number at its end is its argument."""
-    name, _, number = action.rpartition("_")
-    return f"{name}({number})" if number.isdecimal() else action
 
 
 class Keys:
@@ -173,6 +174,9 @@ SWITCHING: Final = frozenset(
     {"next_unread", "previous_room", "next_room", *(f"room_{number}" for number in range(1, 10))}
 )
 """Actions that lead to another room: what is written stays with the one that is left."""
+
+AT_ONCE: Final = frozenset({"write", "select", "find_room"})
+"""Actions that change where is written: the composer has them done before what is typed next."""
 
 _KEY: Final = re.compile(r"(?:(?:ctrl|alt|shift|super)\+)*[a-z0-9_]+")
 _PRINTED: Final = re.compile(r"[a-z0-9]|[a-z]+_[a-z_]+|space|plus|minus")

@@ -32,11 +32,6 @@ async def act_on(screen: MainScreen, action: str, messages: list[HistoryMessage]
         return
     message = messages[-1]
     match action:
-        case "reply":
-            screen.answer(message)
-        case "edit":
-            _check_own(message, "edit")
-            screen.edit(message)
         case "react":
             await _react(screen, message)
         case "copy_link":
@@ -83,13 +78,6 @@ def _room(screen: MainScreen) -> str:
 
 def _key() -> str:
     return secrets.token_hex(16)
-
-
-def _check_own(message: HistoryMessage, what: str) -> None:
-    if not message.own:
-        raise UsageError(f"only {message.sender.name} can {what} this message")
-    if message.kind is not MessageKind.TEXT:
-        raise UsageError("there is no text of it any more")
 
 
 async def _react(screen: MainScreen, message: HistoryMessage) -> None:

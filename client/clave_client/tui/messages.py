@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 from textual.message import Message
 
 from clave_client.rpc.values import HistoryMessage
 
 __all__ = [
+    "About",
     "LineTyped",
-    "MessageAction",
     "PageWanted",
     "PlaceWanted",
     "RoomChosen",
@@ -18,12 +20,21 @@ __all__ = [
 ]
 
 
-class LineTyped(Message):
-    """The user sends what was written, or runs it as a command."""
+@dataclass(frozen=True)
+class About:
+    """The message that what is written answers, or with `edits` gives another text."""
 
-    def __init__(self, text: str) -> None:
+    message: HistoryMessage
+    edits: bool
+
+
+class LineTyped(Message):
+    """The user sends what was written, or runs it as a command; `about` is what it answers or edits."""
+
+    def __init__(self, text: str, about: About | None = None) -> None:
         super().__init__()
         self.text = text
+        self.about = about
 
 
 class TextEdited(Message):
@@ -61,15 +72,6 @@ class RoomChosen(Message):
     def __init__(self, room: bytes) -> None:
         super().__init__()
         self.room = room
-
-
-class MessageAction(Message):
-    """The user wants `action` (an action of the place "messages" in `keymap`) done to these messages."""
-
-    def __init__(self, action: str, messages: list[HistoryMessage]) -> None:
-        super().__init__()
-        self.action = action
-        self.messages = messages
 
 
 class ThemeChosen(Message):

@@ -10,6 +10,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
 from clave_client.errors import UsageError
+from clave_client.tui.keymap import AT_ONCE
 from clave_client.ui.chat_commands import switch_to_unread
 from clave_client.ui.draft_line import TypedText
 from clave_client.values import Phase
@@ -58,11 +59,6 @@ async def _palette(screen: MainScreen) -> None:
     screen.app.action_command_palette()
 
 
-async def _find_room(screen: MainScreen) -> None:
-    screen.remove_class("narrow")
-    screen.rooms.find()
-
-
 async def _jump(screen: MainScreen) -> None:
     from clave_client.tui.screens.jump import JumpScreen, targets_of
 
@@ -71,22 +67,8 @@ async def _jump(screen: MainScreen) -> None:
         chosen.go()
 
 
-async def _select(screen: MainScreen) -> None:
-    screen.messages.focus()
-
-
-async def _write(screen: MainScreen) -> None:
-    """Leave one thing after the other: completions, what is selected, answering; then write."""
-    if screen.app.screen.selections:
-        screen.clear_selection()
-    if screen.composer.has_focus:
-        screen.stop_answering()
-    screen.set_class(screen.size.width < screen.NARROW, "narrow")
-    screen.composer.focus()
-
-
-async def _stop(screen: MainScreen) -> None:
-    await screen.interrupt()
+async def _at_once(action: str, screen: MainScreen) -> None:
+    screen.do_at_once(action)
 
 
 async def _panel(what: str, screen: MainScreen) -> None:
@@ -180,17 +162,14 @@ async def _search(screen: MainScreen) -> None:
     if found is None:
         return
     if found.room != screen.talk.room:
-        await screen.talk.enter(found.room, TypedText(screen.take_text()))
+        await screen.talk.enter(found.room, TypedText(screen.composer.cut()))
     await screen.talk.show_around(found.message.seq)
 
 
 ACTIONS: Final[Mapping[str, Callable[[MainScreen], Awaitable[None]]]] = {
     "palette": _palette,
-    "find_room": _find_room,
     "jump": _jump,
-    "select": _select,
-    "write": _write,
-    "stop": _stop,
+    **{action: partial(_at_once, action) for action in AT_ONCE},
     "members": partial(_panel, "members"),
     "info": partial(_panel, "info"),
     "older": _older,

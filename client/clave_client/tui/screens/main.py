@@ -17,14 +17,15 @@ from textual.screen import Screen
 from textual.widgets import Static
 
 from clave_client.errors import ClientError
+from clave_client.events import MessageKind
 from clave_client.rpc import methods as m
 from clave_client.rpc.session import Session
 from clave_client.rpc.values import HistoryMessage
 from clave_client.tui.keymap import Keys, bindings
 from clave_client.tui.message_actions import act_on, copy_text
 from clave_client.tui.messages import (
+    About,
     LineTyped,
-    MessageAction,
     PageWanted,
     PlaceWanted,
     RoomChosen,
@@ -68,7 +69,7 @@ class MainScreen(Screen[None]):
     """Rooms at the left, the messages of one in the middle, the composer below."""
 
     CSS_PATH = "main.tcss"
-    BINDINGS: ClassVar[list[BindingType]] = bindings("main", done_by_list=frozenset())
+    BINDINGS: ClassVar[list[BindingType]] = bindings("main", by="act")
     NARROW: ClassVar[int] = 70
     """Columns below which the list of rooms is left out."""
 
@@ -83,16 +84,14 @@ class MainScreen(Screen[None]):
         super().__init__()
         self._room = room
         self.keys = keys
-        self.messages, self.rooms, self.panel = MessageList(), RoomList(), RoomPanel()
+        self.messages, self.rooms, self.panel = MessageList(keys, self._act), RoomList(), RoomPanel()
         self.completions, self.place = CompletionList(), PlaceBar()
-        self.composer = Composer(keys, self._choose_completion)
+        self.composer = Composer(keys, self._choose_completion, self.do_at_once)
         self.title_line, self.status = Static(id="title"), Static(id="status")
         self.banner, self.waiting = Static(id="banner"), Static(id="waiting")
         self.fail = fail
         self.talk = ScreenConversation(session, self.messages, self._changed, alert)
         self.talk.draft = self
-        self.answering: HistoryMessage | None = None
-        self.editing: HistoryMessage | None = None
         self._queue = InputQueue(time.monotonic, self._show_soon, self._cancelled)
         self._interrupts = Interrupts(time.monotonic)
         self._begun = asyncio.Event()
@@ -118,7 +117,7 @@ class MainScreen(Screen[None]):
 
     def on_mount(self) -> None:
         """Begin the conversation."""
-        self.composer.focus()
+        self.set_focus(self.composer)
         self.watch(self.messages, "scroll_y", self._show_soon, init=False)
         self.run_worker(self._talk(), name="conversation")
         self.run_worker(self._run_jobs(), name="what is typed")
@@ -226,7 +225,8 @@ class MainScreen(Screen[None]):
 
     def text(self) -> str:
         """Return what is written and not sent."""
-        return "" if self.editing is not None else self.composer.text
+        about = self.composer.about
+        return "" if about is not None and about.edits else self.composer.text
 
     def put_back(self, text: str) -> None:
         """Write a kept draft into the composer, unless something is there."""
@@ -237,28 +237,24 @@ class MainScreen(Screen[None]):
 
     def on_line_typed(self, event: LineTyped) -> None:
         """Send what was written, or run the command, after what was typed before."""
-        self._queue.put(Job(event.text, partial(self._run_line, event.text)))
+        self._queue.put(Job(event.text, partial(self._run_line, event.text, event.about)))
 
-    async def _run_line(self, text: str) -> None:
+    async def _run_line(self, text: str, about: About | None) -> None:
         await self._begun.wait()
         if not holds_link(text):
             await self._safely(self._remember(text))
         await self._safely(self.talk.show_newest())
         self.messages.scroll_end(animate=False, immediate=True, x_axis=False)
-        answering, editing = self.answering, self.editing
-        is_command = text.startswith("/") and not text.startswith("//")
-        if (answering is None and editing is None) or is_command:
+        if about is None:
             accepted = await run_input(self.talk, text)
-        elif editing is not None:
-            accepted = await self._safely(self.talk.edit(editing, text))
+        elif about.edits:
+            accepted = await self._safely(self.talk.edit(about.message, text))
         else:
-            accepted = await self._safely(
-                self.talk.post(text, reply_to=answering.id.hex() if answering is not None else "")
-            )
-        if accepted and not is_command:
-            self.stop_answering()
-        elif not accepted:
+            accepted = await self._safely(self.talk.post(text, reply_to=about.message.id.hex()))
+        if not accepted and not self.composer.text:
+            self.composer.about = about
             self.put_back(text)
+            self._show_banner()
         if self.talk.finished:
             await self.leave()
 
@@ -290,32 +286,51 @@ class MainScreen(Screen[None]):
 
     def action_act(self, action: str) -> None:
         """Do an action of the place "main" in the keymap."""
-        self.do(action, self.take_text() if action in SWITCHES else "")
+        self.do(action, self.composer.cut() if action in SWITCHES else "")
 
-    def take_text(self) -> str:
-        """Return what is written, and empty the composer."""
-        text = self.composer.text
-        self.composer.write("")
-        return text
+    def do_at_once(self, action: str) -> None:
+        """Do what changes where or what is written, before what is typed after it."""
+        try:
+            if action == "stop":
+                self._interrupt()
+            elif action == "select":
+                self.set_focus(self.messages)
+            elif action == "find_room":
+                self.remove_class("narrow")
+                self.rooms.find()
+            else:
+                self._write()
+        except ClientError as error:
+            self.talk.show(note(error_text(error), "alarm"))
 
-    async def interrupt(self) -> None:
+    def _write(self) -> None:
+        """Leave one thing after the other: completions, what is selected, answering; then write."""
+        if self.completions.display:
+            self.completions.show(())
+            return
+        self.clear_selection()
+        if self.composer.has_focus:
+            self.stop_answering()
+        self.set_class(self.size.width < self.NARROW, "narrow")
+        self.set_focus(self.composer)
+
+    def _interrupt(self) -> None:
         """Do what Ctrl-C does: copy what is selected, or cancel what runs, or empty the line, or ask."""
         selected = self.get_selected_text() or self.composer.selected_text
         if selected:
             copy_text(self, selected)
             self.clear_selection()
             return
-        has_text = bool(self.composer.text) or self.answering is not None
+        has_text = bool(self.composer.text) or self.composer.about is not None
         match self._interrupts.press(running=self._queue.is_cancellable(), has_text=has_text):
             case Interrupt.CANCEL:
                 self._queue.cancel()
             case Interrupt.CLEAR:
-                self.stop_answering()
-                self.composer.write("")
+                self.composer.cut()
             case Interrupt.ASK:
                 self.app.notify("Ctrl-C once more closes this window", timeout=CONFIRM_SECONDS, markup=False)
             case Interrupt.QUIT:
-                await self.leave()
+                self.do("leave")
 
     def choose_panel(self, what: str) -> None:
         """Show "members" or "info" at the right, or hide them."""
@@ -332,20 +347,21 @@ class MainScreen(Screen[None]):
     async def _switch(self, work: Callable[[TypedText], Awaitable[None]], text: str) -> None:
         """Do what leads to another room; what was written stays with the one that is left."""
         await self._begun.wait()
-        typed = TypedText("" if self.editing is not None else text)
-        self.stop_answering()
+        typed = TypedText(text)
         await run_shortcut(self.talk, work, typed)
         if not typed.is_kept:
             self.put_back(typed.text)
 
     async def on_room_chosen(self, event: RoomChosen) -> None:
         """Enter a room, or ask how to answer an invitation."""
-        self.composer.focus()
+        self.set_focus(self.composer)
         room = self.talk.rooms.get(event.room)
         if room is not None and room.phase is Phase.INVITED:
             self.run_worker(self._answer_invitation(room.id.hex(), room.title))
             return
-        text = self.take_text()
+        if event.room == self.talk.room:
+            return
+        text = self.composer.cut()
         self._queue.put(Job("go", partial(self._switch, partial(self._enter, event.room), text)))
 
     async def _enter(self, room: bytes, typed: TypedText) -> None:
@@ -373,45 +389,61 @@ class MainScreen(Screen[None]):
         except ClientError:
             self._show_soon()  # whoever waits for the next event is told
 
-    def on_message_action(self, event: MessageAction) -> None:
-        """Do something to the chosen messages."""
-        if event.action == "write":
-            self.composer.focus()
+    def _act(self, action: str, messages: list[HistoryMessage]) -> None:
+        """Do something to the chosen messages; what leads to the composer at once."""
+        if action == "write":
+            self.set_focus(self.composer)
+        elif action == "reply":
+            self.answer(messages[-1])
+        elif action == "edit":
+            self.edit(messages[-1])
         else:
-            self.run_worker(self._safely(act_on(self, event.action, event.messages)))
+            self.run_worker(self._safely(act_on(self, action, messages)))
 
     def answer(self, message: HistoryMessage) -> None:
         """Have what is written next answer a message."""
         self.stop_answering()
-        self.answering = message
-        self._show_banner(f"answering {message.sender.name}: {short(copied_text(message))}")
+        self.composer.about = About(message, edits=False)
+        self._show_banner()
+        self.set_focus(self.composer)
 
     def edit(self, message: HistoryMessage) -> None:
         """Have the user write another text for an own message."""
+        if not message.own or message.kind is not MessageKind.TEXT:
+            text = f"only {message.sender.name} can edit this message"
+            self.talk.show(note("there is no text of it" if message.own else text, "alarm"))
+            return
         self.stop_answering()
-        self.editing = message
         self.composer.write(message.markup or message.text)
-        self._show_banner(f"editing: {short(copied_text(message))}")
+        self.composer.about = About(message, edits=True)
+        self._show_banner()
+        self.set_focus(self.composer)
 
-    def _show_banner(self, text: str) -> None:
-        self.banner.update(Content(f"{text}   {self.keys.shown('main', 'write')} stops"))
-        self.banner.display = True
-        self.composer.focus()
+    def _show_banner(self) -> None:
+        about = self.composer.about
+        self.banner.display = about is not None
+        if about is not None:
+            said = short(copied_text(about.message))
+            what = f"editing: {said}" if about.edits else f"answering {about.message.sender.name}: {said}"
+            self.banner.update(Content(f"{what}   {self.keys.shown('main', 'write')} stops"))
 
     def stop_answering(self) -> None:
         """Have what is written next answer and edit nothing."""
-        if self.editing is not None:
+        about, self.composer.about = self.composer.about, None
+        if about is not None and about.edits:
             self.composer.write("")
-        self.answering = self.editing = None
-        self.banner.display = False
+        self._show_banner()
 
     # --- completion ---
 
     def on_text_edited(self, _: TextEdited) -> None:
-        """Show what the word at the cursor could become."""
+        """Show what the word at the cursor could become, and what the text is about."""
+        self._show_banner()
         self.completions.show(completions(self.talk, self.composer.before_cursor))
 
     def _choose_completion(self, key: str) -> bool:
+        if key == "tab":  # what was typed just before may not be in the list yet
+            self.on_text_edited(TextEdited())
         chosen = self.completions.chosen
         if chosen is None:
             return False

@@ -8,8 +8,9 @@ from typing import Final
 from textual.events import Key
 from textual.widgets import TextArea
 
-from clave_client.tui.keymap import SWITCHING, Keys
-from clave_client.tui.messages import LineTyped, ShortcutPressed, TextEdited
+from clave_client.tui.keymap import AT_ONCE, SWITCHING, Keys
+from clave_client.tui.messages import About, LineTyped, ShortcutPressed, TextEdited
+from clave_client.tui.typed_ahead import pass_on
 
 __all__ = ["Composer"]
 
@@ -22,29 +23,34 @@ class Composer(TextArea):
 
     It takes keys in their turn, also those of the main screen: a binding of that could run before, or after,
     what was typed ahead. `choosing` has the user choose among completions: it is given "up", "down" or
-    "tab" and returns whether there are any.
+    "tab" and returns whether there are any. `at_once` does the action "stop" and those of `AT_ONCE`.
     """
 
-    def __init__(self, keys: Keys, choosing: Callable[[str], bool]) -> None:
+    def __init__(self, keys: Keys, choosing: Callable[[str], bool], at_once: Callable[[str], None]) -> None:
         super().__init__(soft_wrap=True, show_line_numbers=False, highlight_cursor_line=False, compact=True)
         self._keys = keys
         self._choosing = choosing
+        self._at_once = at_once
         self.typed: list[str] = []
         """Lines that were typed before, oldest first."""
+        self.about: About | None = None
+        """What the text answers or edits."""
         self._back = 0
         self._kept = self._called = ""
 
     async def _on_key(self, event: Key) -> None:
+        if pass_on(self, event):
+            return
         action = self._keys.action("composer", event.key)
         if action is not None:
             event.prevent_default().stop()
             self._do(action)
         elif (action := self._keys.action("main", event.key)) is not None:
             event.prevent_default().stop()
-            text = self.text
-            if action in SWITCHING:
-                self.write("")
-            self.post_message(ShortcutPressed(action, text))
+            if action in AT_ONCE:
+                self._at_once(action)
+            else:
+                self.post_message(ShortcutPressed(action, self.cut() if action in SWITCHING else ""))
         elif event.key in ("up", "down") and (
             (self._back and self._call_back(event.key))
             or self._choosing(event.key)
@@ -59,20 +65,30 @@ class Composer(TextArea):
             case "newline":
                 self.insert("\n")
             case "complete":
-                if not self._choosing("tab"):
+                if not self._choosing("tab") and not self.text:
                     self.screen.focus_next()
             case "undo":
                 self.undo()
             case "stop":
-                self.post_message(ShortcutPressed("stop", self.text))
+                self._at_once(action)
 
     def _send(self) -> None:
         """Hand on what was written."""
         text = self.text
         if text.strip():
             self._remember(text)
-            self.post_message(LineTyped(text))
+            is_command = text.startswith("/") and not text.startswith("//")
+            self.post_message(LineTyped(text, None if is_command else self.about))
+            if not is_command:
+                self.about = None
         self.write("")
+
+    def cut(self) -> str:
+        """Return what is written and is to be kept, and write nothing more."""
+        text = "" if self.about is not None and self.about.edits else self.text
+        self.about = None
+        self.write("")
+        return text
 
     def write(self, text: str) -> None:
         """Make `text` what is written, with the cursor at its end."""

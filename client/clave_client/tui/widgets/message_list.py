@@ -2,22 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import ClassVar, Final
 
 from rich.segment import Segment
 from rich.style import Style
-from textual.binding import BindingType
-from textual.events import Blur, Focus, Resize
+from textual.events import Blur, Focus, Key, Resize
 from textual.geometry import Offset, Size
 from textual.scroll_view import ScrollView
 from textual.selection import Selection
 from textual.strip import Strip
 
 from clave_client.rpc.values import HistoryMessage
-from clave_client.tui.keymap import bindings
-from clave_client.tui.messages import MessageAction, PageWanted, PlaceWanted
+from clave_client.tui.keymap import Keys
+from clave_client.tui.messages import PageWanted, PlaceWanted
 from clave_client.tui.rows import Row, Rows
+from clave_client.tui.typed_ahead import pass_on
 from clave_client.ui.display import Line
 
 __all__ = ["MessageList"]
@@ -46,15 +46,17 @@ _STYLES: Final = (
 class MessageList(ScrollView, can_focus=True):
     """The rows of the current room. It asks for pages, by `PageWanted`, as they come near.
 
-    While it has the focus, one message is chosen, or several in a row.
+    While it has the focus, one message is chosen, or several in a row; `act` is called with an action of the
+    place "messages" in `keymap` and these.
     """
 
     COMPONENT_CLASSES: ClassVar[set[str]] = {f"message-list--{name}" for name in _STYLES}
-    BINDINGS: ClassVar[list[BindingType]] = bindings("messages", done_by_list=_OWN_ACTIONS)
     ALLOW_SELECT = True
 
-    def __init__(self) -> None:
+    def __init__(self, keys: Keys, act: Callable[[str, list[HistoryMessage]], None]) -> None:
         super().__init__()
+        self._keys = keys
+        self._act = act
         self._rows = Rows(1)
         self.has_older = self.has_newer = False
         self.unseen = 0
@@ -245,6 +247,19 @@ class MessageList(ScrollView, can_focus=True):
 
     # --- messages that are chosen ---
 
+    async def _on_key(self, event: Key) -> None:
+        """Take a key in its turn, so that what is typed ahead is for what it leads to."""
+        if pass_on(self, event):
+            return
+        action = self._keys.action("messages", event.key)
+        if action is None:
+            return
+        event.prevent_default().stop()
+        if action in _OWN_ACTIONS:
+            await self.run_action(action)
+        elif self.chosen:
+            self._act(action, self.chosen)
+
     @property
     def chosen(self) -> list[HistoryMessage]:
         """The chosen messages, in their order."""
@@ -257,7 +272,7 @@ class MessageList(ScrollView, can_focus=True):
         """Choose the message at a history seq, if it is here, and show it."""
         row = self._rows.row_of(seq)
         if row is not None:
-            self.focus()
+            self.screen.set_focus(self)
             self._choose(row)
 
     def on_focus(self, _: Focus) -> None:
@@ -293,7 +308,7 @@ class MessageList(ScrollView, can_focus=True):
         below = self._rows.message_near(self._cursor, 1)
         if below is self._cursor and not self.has_newer:
             self._scroll_to_end()
-            self.post_message(MessageAction("write", []))
+            self._act("write", [])
         else:
             self._choose(below)
 
@@ -314,11 +329,6 @@ class MessageList(ScrollView, can_focus=True):
             self._scroll_to_end()
             if self.has_focus:
                 self._choose(self._rows.message_near(None, 1))
-
-    def action_act(self, action: str) -> None:
-        """Have `action` done to what is chosen."""
-        if self.chosen:
-            self.post_message(MessageAction(action, self.chosen))
 
     # --- scrolling ---
 

@@ -49,14 +49,15 @@ class RoomList(Vertical):
     def find(self) -> None:
         """Have the user type a part of a title."""
         self.filter.display = True
-        self.filter.focus()
+        self.screen.set_focus(self.filter)
+        self._update(anew=True)
 
     def end_find(self) -> None:
         """Show all rooms again."""
         self.filter.value = ""
         self.filter.display = False
 
-    def _update(self) -> None:
+    def _update(self, *, anew: bool = False) -> None:
         shown: list[tuple[str, Content]] = []
         first_room = current = None
         for name, rooms in _sections(self._rooms, self.filter.value):
@@ -73,14 +74,17 @@ class RoomList(Vertical):
             for place, ((_, words), (_, before)) in enumerate(zip(shown, self._shown, strict=True)):
                 if words != before:
                     options.replace_option_prompt_at_index(place, words)
-        if not options.has_focus:
-            options.highlighted = first_room if self.filter.value else current
         self._shown = shown
+        if self.filter.display:
+            if options.highlighted is None or anew:
+                options.highlighted = first_room
+        elif not options.has_focus:
+            options.highlighted = current
 
     def on_input_changed(self, event: Input.Changed) -> None:
         """Show the rooms that fit."""
         event.stop()
-        self._update()
+        self._update(anew=True)
 
     def on_input_submitted(self, event: Input.Submitted) -> None:
         """Open the highlighted room."""
