@@ -111,6 +111,10 @@ KEYMAP: Final[Mapping[str, tuple[KeyAction, ...]]] = {
         ("hit_above", "up", "the message above"),
         ("hit_below", "down", "the message below"),
     ),
+    "help": _actions(
+        ("line_up", "up", "scroll one line up"),
+        ("line_down", "down", "scroll one line down"),
+    ),
     "verify": _actions(
         ("same", "alt+y", "it is the same at both: remember that", "the same"),
         ("differ", "alt+x", "it is not the same", "they differ"),
@@ -182,7 +186,7 @@ _KEY: Final = re.compile(r"(?:(?:ctrl|alt|shift|super)\+)*[a-z0-9_]+")
 _PRINTED: Final = re.compile(r"[a-z0-9]|[a-z]+_[a-z_]+|space|plus|minus")
 """Keys that write something where a text is written."""
 
-_WITH_TEXT: Final = frozenset({"main", "composer", "search", "verify", "invite"})
+_WITH_TEXT: Final = frozenset({"main", "composer", "search", "verify", "invite", "help"})
 """Places where a text is written."""
 
 
