@@ -13,7 +13,6 @@ __all__ = [
     "LineTyped",
     "PageWanted",
     "PlaceWanted",
-    "RoomChosen",
     "ShortcutPressed",
     "TextEdited",
     "ThemeChosen",
@@ -64,14 +63,6 @@ class PlaceWanted(Message):
     def __init__(self, place: float) -> None:
         super().__init__()
         self.place = place
-
-
-class RoomChosen(Message):
-    """The user chose a room in the list."""
-
-    def __init__(self, room: bytes) -> None:
-        super().__init__()
-        self.room = room
 
 
 class ThemeChosen(Message):

@@ -14,7 +14,7 @@ from textual.command import DiscoveryHit, Hit, Hits, Provider
 from textual.content import Content
 
 from clave_client.tui.keymap import KEYMAP
-from clave_client.tui.messages import LineTyped, RoomChosen
+from clave_client.tui.messages import LineTyped
 from clave_client.tui.screens.main import MainScreen
 from clave_client.ui.chat_commands import COMMANDS
 from clave_client.values import Phase
@@ -74,7 +74,7 @@ class MainCommands(Provider):
 
 
 def _go_to(screen: MainScreen, room: bytes) -> None:
-    screen.post_message(RoomChosen(room))
+    screen.choose_room(room)
 
 
 def _use(screen: MainScreen, usage: str) -> None:

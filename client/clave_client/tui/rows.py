@@ -99,12 +99,18 @@ class Rows:
         return start, start + len(row.wrapped(self._width))
 
     def message_near(self, row: Row | None, step: int) -> Row | None:
-        """Return the next row with a message, `step` (1 or -1) from a row; without one, the last, or None."""
-        messages = [each for each in self._rows if each.message is not None]
-        if row is None or not messages:
-            return messages[-1] if messages else None
-        place = next((n for n, each in enumerate(messages) if each is row), len(messages) - 1 - step)
-        return messages[min(max(0, place + step), len(messages) - 1)]
+        """Return the next row with a message, `step` (1 or -1) from a row.
+
+        At the end it is the last one in that direction, without a row the last of all; None without any.
+        """
+        place = next((n for n, each in enumerate(self._rows) if each is row), None)
+        if place is None:
+            return next((each for each in reversed(self._rows) if each.message is not None), None)
+        ahead = self._rows[place + 1 :] if step > 0 else self._rows[:place][::-1]
+        found = next((each for each in ahead if each.message is not None), None)
+        if found is None and row is not None and row.message is None:
+            return self.message_near(row, -step) if any(each.message for each in self._rows) else None
+        return found or row
 
     def between(self, one: Row, other: Row) -> list[Row]:
         """Return the rows with messages from one to another, in their order."""

@@ -56,7 +56,11 @@ SWITCHES: Final[Mapping[str, Callable[[MainScreen, TypedText], Awaitable[None]]]
 
 
 async def _palette(screen: MainScreen) -> None:
-    screen.app.action_command_palette()
+    from textual.command import CommandPalette
+
+    from clave_client.tui.palette import MainCommands
+
+    screen.app.push_screen(CommandPalette([MainCommands]))
 
 
 async def _jump(screen: MainScreen) -> None:
@@ -159,11 +163,8 @@ async def _search(screen: MainScreen) -> None:
     from clave_client.tui.screens.search import SearchScreen
 
     found = await screen.app.push_screen_wait(SearchScreen(screen.talk))
-    if found is None:
-        return
-    if found.room != screen.talk.room:
-        await screen.talk.enter(found.room, TypedText(screen.composer.cut()))
-    await screen.talk.show_around(found.message.seq)
+    if found is not None:
+        screen.go(found.room, found.message.seq)
 
 
 ACTIONS: Final[Mapping[str, Callable[[MainScreen], Awaitable[None]]]] = {

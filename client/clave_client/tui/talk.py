@@ -74,6 +74,10 @@ class ScreenConversation(Conversation):
         room = bytes.fromhex(self.current())
         await self._load_end(room, max(count, _PAGE))
 
+    async def answer(self, message: HistoryMessage, text: str) -> None:
+        """Post an answer to a message of the current room."""
+        await self.post(text, reply_to=message.id.hex())
+
     async def edit(self, message: HistoryMessage, text: str) -> None:
         """Give an own message of the current room another text."""
         await edit_message(self, message.id.hex(), text)
@@ -99,7 +103,7 @@ class ScreenConversation(Conversation):
         await self.show_key_notices(room)
         await self._show_missed_changes(room)
         if room in self.rooms:
-            self._count_unread(room, reset=True)
+            self._forget_unread(room)
         self._changed()
 
     async def _load_end(self, room: bytes, count: int, unread: int = 0) -> None:
@@ -151,6 +155,7 @@ class ScreenConversation(Conversation):
         if self.room != room or (rows.first if older else rows.last) is not edge:
             return
         found, has_more = [self._row(message) for message in page], len(page) == _PAGE
+        self._changed()
         if older:
             self._list.add_older(found, has_older=has_more)
             return
@@ -164,6 +169,7 @@ class ScreenConversation(Conversation):
         """Show the newest messages of the current room, unless they are loaded."""
         if self.room is not None and self._list.has_newer:
             await self._load_end(self.room, _PAGE)
+            self._changed()
 
     async def show_around(self, seq: int) -> None:
         """Show the messages around the one at a history seq of the current room, and choose that."""
@@ -182,6 +188,7 @@ class ScreenConversation(Conversation):
                 top=top,
             )
         self._list.choose(seq)
+        self._changed()
 
     async def show_place(self, place: float) -> None:
         """Show the messages at a place of the current room's history, from 0.0 to 1.0 for the newest."""

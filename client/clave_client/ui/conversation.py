@@ -230,7 +230,7 @@ class Conversation(ConversationScreen):
             else:
                 unread = await ask(m.GetUnread(room=words))
         if room in self.rooms:
-            self._count_unread(room, reset=True)
+            self._forget_unread(room)
         self._changed()
 
     async def ask_members(self) -> None:
@@ -244,6 +244,7 @@ class Conversation(ConversationScreen):
         if self.room is None or self.room not in self.rooms:
             return False
         await self.session.ask(m.SetDraft(room=self.room.hex(), text=text))
+        self.rooms[self.room] = replace(self.rooms[self.room], draft=bool(text))
         return True
 
     def _show_page(self, room: bytes, page: list[HistoryMessage]) -> None:
@@ -251,9 +252,15 @@ class Conversation(ConversationScreen):
             self._shown[room].add(message.seq)
             self.show_message(message)
 
-    def _count_unread(self, room: bytes, *, reset: bool = False) -> None:
+    def _count_unread(self, room: bytes, *, mentions: bool = False) -> None:
         known = self.rooms[room]
-        self.rooms[room] = replace(known, unread=0 if reset else known.unread + 1)
+        self.rooms[room] = replace(
+            known, unread=known.unread + 1, mentions=known.mentions + mentions, archived=False
+        )
+        self._changed()
+
+    def _forget_unread(self, room: bytes) -> None:
+        self.rooms[room] = replace(self.rooms[room], unread=0, mentions=0)
         self._changed()
 
     async def show_history(self, count: int) -> None:
@@ -381,7 +388,7 @@ class Conversation(ConversationScreen):
             await self.show_new_message(event)
         elif self.interactive:
             if known is not None:
-                self._count_unread(room)
+                self._count_unread(room, mentions=event.mentions_me)
         else:
             await self._mark_shown(event)
             await self.show_new_message(event, elsewhere=room)

@@ -8,6 +8,7 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
+from textual.events import Key
 from textual.pilot import Pilot
 
 from clave_client.client import Client
@@ -54,6 +55,14 @@ class Screen:
     async def types(self, text: str) -> None:
         self.main.composer.text = text
         await self.pilot.press("enter")
+
+    def type_ahead(self, *keys: str) -> None:
+        """Give keys to the app all at once, before it has done anything about the first."""
+        driver = self.pilot.app._driver
+        assert driver is not None
+        for key in keys:
+            character = key if len(key) == 1 else "\r" if key == "enter" else None
+            driver.process_message(Key(key, character))
 
 
 @asynccontextmanager

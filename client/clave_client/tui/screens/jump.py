@@ -17,7 +17,6 @@ from textual.screen import ModalScreen
 from textual.widgets import Static
 
 from clave_client.tui.keymap import bindings
-from clave_client.tui.messages import RoomChosen
 
 if TYPE_CHECKING:
     from clave_client.tui.screens.main import MainScreen
@@ -48,7 +47,7 @@ class JumpScreen(ModalScreen[Target | None]):
     def compose(self) -> ComposeResult:
         """Put the letters where the targets are."""
         for letter, target in self._targets.items():
-            label = Static(Content(f" {letter} "), classes="letter")
+            label = Static(Content(letter), classes="letter")
             label.absolute_offset = target.place
             yield label
 
@@ -83,7 +82,7 @@ def targets_of(screen: MainScreen) -> list[Target]:
                 found.append(
                     Target(
                         options.region.offset + Offset(0, y),
-                        partial(screen.post_message, RoomChosen(room)),
+                        partial(screen.choose_room, room),
                     )
                 )
     return found

@@ -28,7 +28,6 @@ from clave_client.tui.messages import (
     LineTyped,
     PageWanted,
     PlaceWanted,
-    RoomChosen,
     ShortcutPressed,
     TextEdited,
 )
@@ -84,7 +83,11 @@ class MainScreen(Screen[None]):
         super().__init__()
         self._room = room
         self.keys = keys
-        self.messages, self.rooms, self.panel = MessageList(keys, self._act), RoomList(), RoomPanel()
+        self.messages, self.rooms, self.panel = (
+            MessageList(keys, self._act),
+            RoomList(self.choose_room, self.leave_rooms),
+            RoomPanel(),
+        )
         self.completions, self.place = CompletionList(), PlaceBar()
         self.composer = Composer(keys, self._choose_completion, self.do_at_once)
         self.title_line, self.status = Static(id="title"), Static(id="status")
@@ -95,7 +98,9 @@ class MainScreen(Screen[None]):
         self._queue = InputQueue(time.monotonic, self._show_soon, self._cancelled)
         self._interrupts = Interrupts(time.monotonic)
         self._begun = asyncio.Event()
+        self._switched, self._not_shown = 0, ""
         self._is_dirty = False
+        self._flash, self._flash_until = "", 0.0
         self._info: RoomInfo | None = None
         self._panel_asked = 0.0
 
@@ -187,8 +192,18 @@ class MainScreen(Screen[None]):
         self.waiting.display = bool(lines)
         self.waiting.update(Content("\n").join(lines))
 
+    def flash(self, text: str) -> None:
+        """Say something in the status line for a moment."""
+        self._flash = text
+        self._flash_until = time.monotonic() + CONFIRM_SECONDS
+        self.set_timer(CONFIRM_SECONDS, self._show_soon)
+        self._show_status()
+
     def _show_status(self) -> None:
         talk, messages = self.talk, self.messages
+        if time.monotonic() < self._flash_until:
+            self.status.update(Content(self._flash))
+            return
         words = ["online" if talk.is_online else "offline: what you write waits"]
         if talk.waiting:
             words.append(f"{len(talk.waiting)} waiting to be sent")
@@ -229,8 +244,13 @@ class MainScreen(Screen[None]):
         return "" if about is not None and about.edits else self.composer.text
 
     def put_back(self, text: str) -> None:
-        """Write a kept draft into the composer, unless something is there."""
-        if text and not self.composer.text:
+        """Write a kept draft into the composer, once nothing else is there.
+
+        If what is written by now is for a room that is entered next, it is kept for the one before that.
+        """
+        if text and (self._switched != self.composer.cuts or self.composer.text):
+            self._not_shown = text
+        elif text:
             self.composer.write(text)
 
     # --- what the user does, in its turn ---
@@ -242,29 +262,31 @@ class MainScreen(Screen[None]):
     async def _run_line(self, text: str, about: About | None) -> None:
         await self._begun.wait()
         if not holds_link(text):
-            await self._safely(self._remember(text))
-        await self._safely(self.talk.show_newest())
+            await self._safely(self._remember, text)
+        await self._safely(self.talk.show_newest)
         self.messages.scroll_end(animate=False, immediate=True, x_axis=False)
         if about is None:
             accepted = await run_input(self.talk, text)
         elif about.edits:
-            accepted = await self._safely(self.talk.edit(about.message, text))
+            accepted = await self._safely(self.talk.edit, about.message, text)
         else:
-            accepted = await self._safely(self.talk.post(text, reply_to=about.message.id.hex()))
+            accepted = await self._safely(self.talk.answer, about.message, text)
         if not accepted and not self.composer.text:
             self.composer.about = about
             self.put_back(text)
             self._show_banner()
+        kept, self._not_shown = self._not_shown, ""
+        self.put_back(kept)
         if self.talk.finished:
             await self.leave()
 
     async def _remember(self, text: str) -> None:
         await self.talk.session.ask(m.AddTypedLine(line=text))
 
-    async def _safely(self, work: Awaitable[object]) -> bool:
-        """Await `work` and return whether it succeeded; its error is shown."""
+    async def _safely(self, work: Callable[..., Awaitable[object]], *arguments: object) -> bool:
+        """Do `work` and return whether it succeeded; its error is shown."""
         try:
-            await work
+            await work(*arguments)
         except ClientError as error:
             self.talk.show(note(error_text(error), "alarm"))
             return False
@@ -282,11 +304,21 @@ class MainScreen(Screen[None]):
         if action in SWITCHES:
             self._queue.put(Job(action, partial(self._switch, partial(SWITCHES[action], self), text)))
         else:
-            self.run_worker(self._safely(ACTIONS[action](self)), name=action)
+            self.run_worker(self._safely(ACTIONS[action], self), name=action)
 
     def action_act(self, action: str) -> None:
         """Do an action of the place "main" in the keymap."""
         self.do(action, self.composer.cut() if action in SWITCHES else "")
+
+    def go(self, room: bytes, seq: int = 0) -> None:
+        """Enter a room in turn with what is typed, and show the message at a history seq there, if any."""
+        if room != self.talk.room:
+            self._queue.put(Job("go", partial(self._switch, partial(self._enter, room), self.composer.cut())))
+        if seq:
+            self._queue.put(Job("go", partial(self._show_around, seq)))
+
+    async def _show_around(self, seq: int) -> None:
+        await self._safely(self.talk.show_around, seq)
 
     def do_at_once(self, action: str) -> None:
         """Do what changes where or what is written, before what is typed after it."""
@@ -326,9 +358,10 @@ class MainScreen(Screen[None]):
             case Interrupt.CANCEL:
                 self._queue.cancel()
             case Interrupt.CLEAR:
-                self.composer.cut()
+                self.stop_answering()
+                self.composer.write("")
             case Interrupt.ASK:
-                self.app.notify("Ctrl-C once more closes this window", timeout=CONFIRM_SECONDS, markup=False)
+                self.flash(f"{self.keys.shown('composer', 'stop')} once more closes this window")
             case Interrupt.QUIT:
                 self.do("leave")
 
@@ -347,22 +380,26 @@ class MainScreen(Screen[None]):
     async def _switch(self, work: Callable[[TypedText], Awaitable[None]], text: str) -> None:
         """Do what leads to another room; what was written stays with the one that is left."""
         await self._begun.wait()
-        typed = TypedText(text)
+        self._switched += 1
+        typed = TypedText(self._not_shown + text)
+        self._not_shown = ""
         await run_shortcut(self.talk, work, typed)
         if not typed.is_kept:
             self.put_back(typed.text)
 
-    async def on_room_chosen(self, event: RoomChosen) -> None:
+    def choose_room(self, room: bytes) -> None:
         """Enter a room, or ask how to answer an invitation."""
+        self.leave_rooms()
+        known = self.talk.rooms.get(room)
+        if known is not None and known.phase is Phase.INVITED:
+            self.run_worker(self._answer_invitation(room.hex(), known.title))
+        else:
+            self.go(room)
+
+    def leave_rooms(self) -> None:
+        """Go on writing."""
+        self.set_class(self.size.width < self.NARROW, "narrow")
         self.set_focus(self.composer)
-        room = self.talk.rooms.get(event.room)
-        if room is not None and room.phase is Phase.INVITED:
-            self.run_worker(self._answer_invitation(room.id.hex(), room.title))
-            return
-        if event.room == self.talk.room:
-            return
-        text = self.composer.cut()
-        self._queue.put(Job("go", partial(self._switch, partial(self._enter, event.room), text)))
 
     async def _enter(self, room: bytes, typed: TypedText) -> None:
         await self.talk.enter(room, typed)
@@ -381,7 +418,7 @@ class MainScreen(Screen[None]):
 
     def on_place_wanted(self, event: PlaceWanted) -> None:
         """Show the messages at a place of the history."""
-        self.run_worker(self._safely(self.talk.show_place(event.place)), exclusive=True, group="place")
+        self.run_worker(self._safely(self.talk.show_place, event.place), exclusive=True, group="place")
 
     async def _quietly(self, work: Coroutine[Any, Any, None]) -> None:
         try:
@@ -398,7 +435,7 @@ class MainScreen(Screen[None]):
         elif action == "edit":
             self.edit(messages[-1])
         else:
-            self.run_worker(self._safely(act_on(self, action, messages)))
+            self.run_worker(self._safely(act_on, self, action, messages))
 
     def answer(self, message: HistoryMessage) -> None:
         """Have what is written next answer a message."""

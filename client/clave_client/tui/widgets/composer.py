@@ -35,6 +35,8 @@ class Composer(TextArea):
         """Lines that were typed before, oldest first."""
         self.about: About | None = None
         """What the text answers or edits."""
+        self.cuts = 0
+        """How often what was written was cut: what is written since is for another room."""
         self._back = 0
         self._kept = self._called = ""
 
@@ -85,6 +87,7 @@ class Composer(TextArea):
 
     def cut(self) -> str:
         """Return what is written and is to be kept, and write nothing more."""
+        self.cuts += 1
         text = "" if self.about is not None and self.about.edits else self.text
         self.about = None
         self.write("")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 
 from textual.app import ComposeResult
 from textual.containers import Vertical
@@ -13,23 +13,28 @@ from textual.widgets import Input, OptionList
 from textual.widgets.option_list import Option
 
 from clave_client.rpc.values import RoomSummary
-from clave_client.tui.messages import RoomChosen, ShortcutPressed
+from clave_client.tui.typed_ahead import pass_on
 from clave_client.values import Phase
 
 __all__ = ["RoomList"]
 
 
 class RoomList(Vertical):
-    """The rooms; choosing one posts `RoomChosen`. `find` has the user type a part of a title."""
+    """The rooms; `choose` is called with the id of a chosen one, `leave` when the user chooses none.
 
-    def __init__(self) -> None:
+    `find` has the user type a part of a title.
+    """
+
+    def __init__(self, choose: Callable[[bytes], None], leave: Callable[[], None]) -> None:
         super().__init__()
+        self._choose, self._leave = choose, leave
         self.options = _Options()
-        self.filter = Input(placeholder="find a room", compact=True)
+        self.filter = _Filter(self._find_by)
         self.filter.display = False
         self._rooms: list[RoomSummary] = []
         self._current: bytes | None = None
         self._shown: list[tuple[str, Content]] = []
+        self._part = ""
 
     def compose(self) -> ComposeResult:
         """Put the filter above the rooms."""
@@ -58,6 +63,7 @@ class RoomList(Vertical):
         self.filter.display = False
 
     def _update(self, *, anew: bool = False) -> None:
+        self._part = self.filter.value
         shown: list[tuple[str, Content]] = []
         first_room = current = None
         for name, rooms in _sections(self._rooms, self.filter.value):
@@ -86,27 +92,53 @@ class RoomList(Vertical):
         event.stop()
         self._update(anew=True)
 
-    def on_input_submitted(self, event: Input.Submitted) -> None:
-        """Open the highlighted room."""
-        event.stop()
-        self.options.action_select()
-
-    def on_key(self, event: Key) -> None:
-        """Go through the rooms while a filter is typed; Escape ends it."""
-        if event.key == "escape":
-            event.stop()
-            self.end_find()
-            self.post_message(ShortcutPressed("write", ""))
-        elif self.filter.has_focus and event.key in ("up", "down"):
-            event.stop()
-            (self.options.action_cursor_up if event.key == "up" else self.options.action_cursor_down)()
+    def _find_by(self, key: str) -> None:
+        """Do what a key means while a title is typed."""
+        if self.filter.value != self._part:  # what was typed just before
+            self._update(anew=True)
+        match key:
+            case "up":
+                self.options.action_cursor_up()
+            case "down":
+                self.options.action_cursor_down()
+            case "enter":
+                place = self.options.highlighted
+                if place is not None:
+                    self._open(self.options.get_option_at_index(place).id)
+            case _:
+                self.end_find()
+                self._leave()
 
     def on_option_list_option_selected(self, event: OptionList.OptionSelected) -> None:
-        """Tell which room was chosen."""
+        """Open the room that was clicked on."""
         event.stop()
-        if event.option_id is not None:
-            self.end_find()
-            self.post_message(RoomChosen(bytes.fromhex(event.option_id)))
+        self._open(event.option_id)
+
+    def _open(self, room: str | None) -> None:
+        self.end_find()
+        if room is not None:
+            self._choose(bytes.fromhex(room))
+
+    def on_key(self, event: Key) -> None:
+        """Leave the list by Escape."""
+        if event.key == "escape":
+            event.stop()
+            self._leave()
+
+
+class _Filter(Input):
+    """Takes a part of a title; `by` is called with the keys that do something else."""
+
+    def __init__(self, by: Callable[[str], None]) -> None:
+        super().__init__(placeholder="find a room", compact=True)
+        self._by = by
+
+    async def _on_key(self, event: Key) -> None:
+        if pass_on(self, event):
+            return
+        if event.key in ("up", "down", "enter", "escape"):
+            event.prevent_default().stop()
+            self._by(event.key)
 
 
 class _Options(OptionList):
