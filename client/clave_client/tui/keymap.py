@@ -63,7 +63,7 @@ KEYMAP: Final[Mapping[str, tuple[KeyAction, ...]]] = {
         ("members", "alt+p", "show the members at the right, or hide them"),
         ("info", "alt+i", "show the room's info and code at the right, or hide them"),
         ("invite", "alt+n", "invite somebody, by name or by a link"),
-        ("verify", "alt+v", "compare keys with somebody"),
+        ("verify", "alt+v", "verify somebody: compare keys"),
         ("links", "alt+l", "list the links to join by"),
         ("devices", "alt+d", "list your devices, add or remove one"),
         ("settings", "alt+o", "settings of this room, and how the screen looks"),

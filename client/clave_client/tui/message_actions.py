@@ -60,7 +60,7 @@ def copy_text(screen: MainScreen, text: str) -> None:
         raise UsageError("there is no text to copy")
     screen.app.copy_to_clipboard(text)
     size = "1 character" if len(text) == 1 else f"{len(text)} characters"
-    screen.flash(f"copied {size}, if the terminal allows it")
+    screen.status.flash(f"copied {size}, if the terminal allows it")
 
 
 def _joined(screen: MainScreen, messages: list[HistoryMessage]) -> str:

@@ -127,6 +127,11 @@ class Rows:
         return "\n".join(plain(line) for row in self._rows for line in row.wrapped(self._width))
 
     @property
+    def holds_own(self) -> bool:
+        """Whether there is a message of the user's own."""
+        return any(row.message is not None and row.message.own for row in self._rows)
+
+    @property
     def first(self) -> HistoryMessage | None:
         """The first message."""
         return next((row.message for row in self._rows if row.message is not None), None)

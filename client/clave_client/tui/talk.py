@@ -46,6 +46,11 @@ class ScreenConversation(Conversation):
         self._oldest = self._newest = 0
         self.connect(self._note, changed, lambda *_: alert())
 
+    @property
+    def was_online(self) -> bool:
+        """Whether the relay is known to have accepted a login."""
+        return self._online is True
+
     def _note(self, line: Line) -> None:
         self._list.add_arrived(Row([line]))
 

@@ -236,8 +236,8 @@ class Conversation(ConversationScreen):
     async def ask_members(self) -> None:
         """Ask who is in the current room, as mentions are shown by these names."""
         if self.room is not None:
-            found = await self.session.ask(m.ListMembers(room=self.room.hex()))
-            self.members = {each.person.account: each.person.name for each in found}
+            self.people = await self.session.ask(m.ListMembers(room=self.room.hex()))
+            self.members = {each.person.account: each.person.name for each in self.people}
 
     async def _keep_draft(self, text: str) -> bool:
         """Keep what was typed and not sent with the current room; return whether there is such a room."""

@@ -17,6 +17,7 @@ from clave_client.rpc.session import Session
 from clave_client.rpc.values import HistoryMessage, PendingMessage, RoomSummary
 from clave_client.ui.display import Line, date_text, event_line, message_line, separator
 from clave_client.ui.message_lines import message_lines
+from clave_client.values import MemberInfo
 
 __all__ = ["ConversationScreen"]
 
@@ -30,8 +31,9 @@ _MOST_SHORTENED = 200
 class ConversationScreen:
     """The lines of one window; `show` is called with each. The base of `Conversation`.
 
-    `room` is the current room, `rooms` are all, `members` those of the current one by account. `waiting` are
-    the messages that wait to be sent. With `numbered` messages are shown with their numbers.
+    `room` is the current room, `rooms` are all, `people` the devices in the current one and `members` their
+    names by account. `waiting` are the messages that wait to be sent. With `numbered` messages are shown with
+    their numbers.
     """
 
     def __init__(self, session: Session, show: Callable[[Line], None], *, interactive: bool) -> None:
@@ -42,6 +44,7 @@ class ConversationScreen:
         self.account = b""
         self.rooms: dict[bytes, RoomSummary] = {}
         self.waiting: dict[bytes, PendingMessage] = {}
+        self.people: list[MemberInfo] = []
         self.members: dict[bytes, str] = {}
         self.numbered = False
         self._out = show

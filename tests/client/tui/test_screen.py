@@ -108,6 +108,21 @@ async def test_who_reads_earlier_messages_is_not_moved_by_new_ones(tmp_path: Pat
         await red.shows("one more")
 
 
+async def test_a_list_that_gets_smaller_goes_on_showing_the_newest_message(tmp_path: Path) -> None:
+    async with MemoryRelay() as relay, relay.client("blue") as blue, screen_of(relay, tmp_path) as red:
+        room = await in_a_room(red, blue)
+        for number in range(40):
+            await blue.room(room).send(f"message {number}.")
+        await red.shows("message 39.")
+        await red.pilot.press("/")
+        await red.until(lambda: red.main.completions.display)
+        await red.shows("message 39.")
+        await red.pilot.resize_terminal(90, 18)
+        await red.until(lambda: len(red.lines) == 18)
+        await red.shows("message 39.")
+        assert "SCROLLED" not in red.lines[-1]
+
+
 async def test_an_edited_message_is_shown_as_it_is_now(tmp_path: Path) -> None:
     async with MemoryRelay() as relay, relay.client("blue") as blue, screen_of(relay, tmp_path) as red:
         room = await in_a_room(red, blue)

@@ -34,12 +34,14 @@ from clave_client.tui.messages import (
 from clave_client.tui.screens.choice import ChoiceScreen
 from clave_client.tui.shortcuts import ACTIONS, SWITCHES
 from clave_client.tui.talk import ScreenConversation
+from clave_client.tui.widgets.checklist import Checklist
 from clave_client.tui.widgets.completion_list import CompletionList
 from clave_client.tui.widgets.composer import Composer
 from clave_client.tui.widgets.message_list import MessageList
 from clave_client.tui.widgets.place_bar import PlaceBar
 from clave_client.tui.widgets.room_list import RoomList
 from clave_client.tui.widgets.room_panel import RoomPanel
+from clave_client.tui.widgets.status_line import StatusLine
 from clave_client.ui.chat_commands import run_input, run_shortcut
 from clave_client.ui.completing import completions
 from clave_client.ui.display import note
@@ -48,7 +50,7 @@ from clave_client.ui.hints import error_text
 from clave_client.ui.link_text import holds_link
 from clave_client.ui.message_lines import copied_text, short
 from clave_client.ui.terminal.input_queue import InputQueue, Job
-from clave_client.ui.terminal.interrupts import CONFIRM_SECONDS, Interrupt, Interrupts
+from clave_client.ui.terminal.interrupts import Interrupt, Interrupts
 from clave_client.values import Phase, RoomInfo
 
 __all__ = ["MainScreen"]
@@ -90,8 +92,8 @@ class MainScreen(Screen[None]):
         )
         self.completions, self.place = CompletionList(), PlaceBar()
         self.composer = Composer(keys, self._choose_completion, self.do_at_once)
-        self.title_line, self.status = Static(id="title"), Static(id="status")
-        self.banner, self.waiting = Static(id="banner"), Static(id="waiting")
+        self.title_line, self.status = Static(id="title"), StatusLine(keys)
+        self.banner, self.waiting, self.checklist = Static(id="banner"), Static(id="waiting"), Checklist(keys)
         self.fail = fail
         self.talk = ScreenConversation(session, self.messages, self._changed, alert)
         self.talk.draft = self
@@ -100,7 +102,6 @@ class MainScreen(Screen[None]):
         self._begun = asyncio.Event()
         self._switched, self._not_shown = 0, ""
         self._is_dirty = False
-        self._flash, self._flash_until = "", 0.0
         self._info: RoomInfo | None = None
         self._panel_asked = 0.0
 
@@ -110,6 +111,7 @@ class MainScreen(Screen[None]):
             yield self.rooms
             with Vertical(id="middle"):
                 yield self.title_line
+                yield self.checklist
                 with Horizontal(id="history"):
                     yield self.messages
                     yield self.place
@@ -170,6 +172,7 @@ class MainScreen(Screen[None]):
         self.rooms.show(rooms, talk.room)
         self.title_line.update(Content(talk.title(talk.room) or "clave"))
         self.place.top, self.place.end = talk.part_in_sight()
+        self.checklist.show(talk, said=self.messages.rows.holds_own)
         self._show_waiting()
         self._show_status()
         if self.panel.shows and self._panel_asked <= time.monotonic():
@@ -192,31 +195,8 @@ class MainScreen(Screen[None]):
         self.waiting.display = bool(lines)
         self.waiting.update(Content("\n").join(lines))
 
-    def flash(self, text: str) -> None:
-        """Say something in the status line for a moment."""
-        self._flash = text
-        self._flash_until = time.monotonic() + CONFIRM_SECONDS
-        self.set_timer(CONFIRM_SECONDS, self._show_soon)
-        self._show_status()
-
     def _show_status(self) -> None:
-        talk, messages = self.talk, self.messages
-        if time.monotonic() < self._flash_until:
-            self.status.update(Content(self._flash))
-            return
-        words = ["online" if talk.is_online else "offline: what you write waits"]
-        if talk.waiting:
-            words.append(f"{len(talk.waiting)} waiting to be sent")
-        if not messages.is_at_end:
-            newer = f", {messages.unseen} new" if messages.unseen else ""
-            words.append(f"SCROLLED{newer}; {self.keys.shown('main', 'newest')} goes to the newest")
-        if self._info is not None and self.panel.shows == "info":
-            words.append(f"epoch {self._info.epoch}, {self._info.suite_name}")
-        new = sum(room.unread for room in talk.rooms.values() if room.id != talk.room)
-        if new:
-            words.append(f"{new} new elsewhere, {self.keys.shown('main', 'next_unread')}")
-        words.append(f"{self.keys.shown('main', 'help')} help")
-        self.status.update(Content("   ".join(words)))
+        self.status.show(self.talk, self.messages, self._info if self.panel.shows == "info" else None)
 
     async def _ask_panel(self) -> None:
         talk = self.talk
@@ -361,7 +341,7 @@ class MainScreen(Screen[None]):
                 self.stop_answering()
                 self.composer.write("")
             case Interrupt.ASK:
-                self.flash(f"{self.keys.shown('composer', 'stop')} once more closes this window")
+                self.status.flash(f"{self.keys.shown('composer', 'stop')} once more closes this window")
             case Interrupt.QUIT:
                 self.do("leave")
 

@@ -61,6 +61,8 @@ class MessageList(ScrollView, can_focus=True):
         self.has_older = self.has_newer = False
         self.unseen = 0
         """Messages that came while earlier ones were in sight."""
+        self._follows = True
+        """Whether the newest message was in sight; a list that got smaller goes on showing it."""
         self._asked: set[bool] = set()
         self._arrived: list[Row] = []
         self._held: list[Row] = []
@@ -177,6 +179,7 @@ class MessageList(ScrollView, can_focus=True):
         self.refresh()
 
     def _scroll_to_end(self) -> None:
+        self._follows = not self.has_newer
         self.scroll_end(animate=False, immediate=True, x_axis=False)
 
     def _shift(self, lines: int, *, scrolls: bool = True) -> None:
@@ -196,7 +199,7 @@ class MessageList(ScrollView, can_focus=True):
 
     def on_resize(self, _: Resize) -> None:
         """Wrap the lines anew, and stay where the list was."""
-        follows, row = self.is_at_end, self._rows.row_at(self.scroll_offset.y)
+        follows, row = self._follows, self._rows.row_at(self.scroll_offset.y)
         self._rows.resize(self._columns)
         self._changed()
         if follows:
@@ -350,7 +353,8 @@ class MessageList(ScrollView, can_focus=True):
     def watch_scroll_y(self, old_value: float, new_value: float) -> None:
         """Ask for the next page when it comes near."""
         super().watch_scroll_y(old_value, new_value)
-        if self.is_at_end:
+        self._follows = self.is_at_end
+        if self._follows:
             self.unseen = 0
         margin = _NEAR * max(1, self.size.height)
         for older, has_more, left in (
