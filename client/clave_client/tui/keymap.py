@@ -123,6 +123,19 @@ KEYMAP: Final[Mapping[str, tuple[KeyAction, ...]]] = {
         ("make_link", "alt+l", "make a link to join by", "make a link"),
         ("copy", "alt+c", "copy the link", "copy"),
     ),
+    "links": _actions(
+        ("revoke", "d,delete", "end the link", "end it"),
+        ("revoke_all", "a", "end all links", "end all"),
+    ),
+    "devices": _actions(
+        ("add", "a", "add a device", "add one"),
+        ("remove", "d,delete", "remove the device", "remove it"),
+        ("make_primary", "p", "make the device the primary one", "make it primary"),
+    ),
+    "pairing": _actions(
+        ("same", "alt+y", "both show the same words: add it", "the same"),
+        ("differ", "alt+x", "they show other words: add nothing", "they differ"),
+    ),
     "room code": _actions(
         ("same", "alt+y", "all of them read these words: remember that", "the same"),
     ),
@@ -240,9 +253,16 @@ def _read_keys(name: str, value: object, place: str, path: Path) -> Iterator[str
         yield key.strip()
 
 
+def _also_in(place: str) -> tuple[str, ...]:
+    """Return the other places whose keys count in a place."""
+    if place == "composer":
+        return ("main",)
+    return () if place in ("main", "messages", "side") else ("side",)
+
+
 def _check_unique(keys: Keys, place: str, path: Path) -> None:
     seen: dict[str, str] = {}
-    for other in {place, "main"} if place == "composer" else {place}:
+    for other in (place, *_also_in(place)):
         for each in KEYMAP[other]:
             for key in keys.of(other, each.id):
                 if key in seen:

@@ -18,6 +18,7 @@ __all__ = [
     "copied_text",
     "detail_lines",
     "found_lines",
+    "marked_text",
     "message_lines",
     "quote_line",
     "quote_text",
@@ -159,11 +160,12 @@ def found_lines(number: int, found: FoundMessage, *, me: bytes, elsewhere: bool)
     head: Line = [("note", f"{number}. "), ("time", f"{where}{_moment(message.sent_at)} ")]
     head.append(("own" if message.own else "name", name_with_warning(message.sender, me)))
     head.append(("", ": "))
-    return [[*head, *_marked(message.text, found.marks)]]
+    return [[*head, *marked_text(found)]]
 
 
-def _marked(text: str, marks: list[tuple[int, int]]) -> Line:
-    """Return the part of a text around what was found, in one line, with that marked."""
+def marked_text(found: FoundMessage) -> Line:
+    """Return the part of a message around what was searched for, in one line, with that marked."""
+    text, marks = found.message.text, found.marks
     start = max(0, marks[0][0] - _MOST_SHORTENED) if marks else 0
     end = min(len(text), (marks[0][1] if marks else 0) + 2 * _MOST_SHORTENED)
     pieces: Line = [("time", "... ")] if start else []

@@ -56,6 +56,8 @@ def test_a_file_gives_actions_other_keys(tmp_path: Path) -> None:
         ("invite = 3", "takes keys"),
         ("invite = 'alt-x'", "'alt-x' is not the name of a key"),
         ("send = 'alt+a'", "alt+a is given to both"),
+        ("'links.revoke' = 'escape'", "escape is given to both"),
+        ("'verify.same' = 'y'", "y is needed to write"),
         ("invite", "is not TOML"),
     ],
 )

@@ -35,6 +35,7 @@ _PLACES: Final = {
     "invite": "Where you invite",
     "links": "In the list of links",
     "devices": "In the list of devices",
+    "pairing": "Where you add a device",
 }
 """What the places of the keymap are called; another one is called as in the keymap."""
 

@@ -21,7 +21,7 @@ from clave_client.tui.line_content import content_of, paragraphs
 from clave_client.tui.screens.side import SideScreen
 from clave_client.tui.talk import ScreenConversation
 from clave_client.ui.display import clock_text, date_text, name_with_warning
-from clave_client.ui.message_lines import found_lines, message_lines
+from clave_client.ui.message_lines import marked_text, message_lines
 
 __all__ = ["SearchScreen"]
 
@@ -30,9 +30,6 @@ _PAUSE_SECONDS: Final = 0.15
 
 _CONTEXT: Final = 3
 """Messages shown before and after the highlighted one."""
-
-_HEAD: Final = 4
-"""Pieces of a found message's line that say its number, where, when and who."""
 
 
 class SearchScreen(SideScreen[FoundMessage | None]):
@@ -122,9 +119,7 @@ class SearchScreen(SideScreen[FoundMessage | None]):
         message = found.message
         moment = f"  {found.title}, {date_text(message.sent_at)} {clock_text(message.sent_at)}"
         who = "own" if message.own else "name", name_with_warning(message.sender, self.talk.account)
-        (line,) = found_lines(0, found, me=self.talk.account, elsewhere=True)
-        text = line[_HEAD:]
-        return paragraphs(content_of([who, ("time", moment)]), Content("  ") + content_of(text))
+        return paragraphs(content_of([who, ("time", moment)]), Content("  ") + content_of(marked_text(found)))
 
     def _show_count(self) -> None:
         where = f"in {self.talk.title(self.talk.room)}" if self._is_here_only else "in all rooms"
