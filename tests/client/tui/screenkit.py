@@ -65,16 +65,17 @@ class Screen:
             driver.process_message(Key(key, character))
 
 
+def client_maker(relay: MemoryRelay) -> Callable[[Profile], Client]:
+    """Return what makes the client of a profile at a relay."""
+    return lambda profile: Client(profile, relay.address, clock=relay.clock, connect=relay.connect)
+
+
 @asynccontextmanager
 async def screen_of(
     relay: MemoryRelay, home: Path, size: tuple[int, int] = (90, 24), room: str | None = None
 ) -> AsyncIterator[Screen]:
     """Open a window on red's profile."""
-
-    def client(profile: Profile) -> Client:
-        return Client(profile, relay.address, clock=relay.clock, connect=relay.connect)
-
-    async with Session(Profile(home, "red"), client) as session:
+    async with Session(Profile(home, "red"), client_maker(relay)) as session:
         app = ClaveApp(session, room)
         async with app.run_test(size=size) as pilot:
             screen = Screen(pilot)

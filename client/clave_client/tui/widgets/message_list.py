@@ -88,6 +88,7 @@ class MessageList(ScrollView, can_focus=True):
     ) -> None:
         """Show other rows, from their end, or with `top` from there, with a line of what is above."""
         self._rows = Rows(self._columns)
+        self._held += [row for row in self._arrived if row.message is None]
         self._arrived.clear()
         self._cursor = self._range = None
         self._rows.append(rows)
@@ -108,6 +109,7 @@ class MessageList(ScrollView, can_focus=True):
     def clear(self) -> None:
         """Show nothing, as for another room."""
         self._held.clear()
+        self._arrived.clear()
         self.show([], has_older=False)
 
     def add_older(self, rows: Iterable[Row], *, has_older: bool) -> None:
