@@ -96,3 +96,16 @@ async def test_it_fits_a_small_terminal(tmp_path: Path) -> None:
         assert max(map(len, red.lines)) == 40
         await red.pilot.press("escape")
         await red.until(lambda: red.pilot.app.screen is red.main)
+
+
+async def test_a_relay_that_does_not_answer_leaves_the_screen_usable(tmp_path: Path) -> None:
+    async with MemoryRelay() as relay, relay.client("blue"), screen_of(relay, tmp_path) as red:
+        await in_an_own_room(red)
+        screen = await inviting(red)
+        relay.freeze()
+        screen._whom.value = "blue"
+        await red.pilot.press("enter", "enter")
+        await red.until(lambda: screen._work is not None and screen._work.is_running)
+        await red.pilot.press("escape")
+        await red.until(lambda: red.pilot.app.screen is red.main)
+        relay.thaw()

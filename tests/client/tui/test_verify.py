@@ -116,9 +116,13 @@ async def test_all_of_a_room_are_verified_by_its_code(tmp_path: Path) -> None:
         await red.shows("all of friends, by the words that all of them see")
         await red.pilot.press("enter")
         await red.shows("Compare with all of friends")
-        for words in (blue.room(room).info().code[:6], blue.room(room).info().code[6:]):
-            await red.shows(" ".join(words))
+        code = blue.room(room).info().code
+        for at in range(0, len(code), 4):
+            await red.shows(" ".join(code[at : at + 4]))
         await red.pilot.press("enter")
+        await red.pilot.pause()
+        assert "All of them read these words" in red.text, "the Enter that led here answers nothing"
+        await red.pilot.press("tab", "enter")
         await red.shows("blue  verified")
 
 

@@ -77,19 +77,22 @@ class CompareScreen(SideScreen[bool]):
 
     # --- answers ---
 
-    async def on_input_submitted(self, event: Input.Submitted) -> None:
+    def on_input_submitted(self, event: Input.Submitted) -> None:
         """Mark the key if the digits that were read out are its own."""
         found, typed = self._found, event.value
         if digits_match(typed, found.safety_number) or digits_match(typed, found.fingerprint):
-            await self.action_same()
+            self.action_same()
             return
         self.show_error(
             "That is not what is shown here, and nothing was marked: type at least the first half of the"
             f" number or the fingerprint. If {found.name} read it to you, somebody stands between you."
         )
 
-    async def action_same(self) -> None:
+    def action_same(self) -> None:
         """Mark the key that is shown as verified."""
+        self.begin(self._verify())
+
+    async def _verify(self) -> None:
         found = self._found
         if await self.do(m.Verify(name=found.name, account=found.account, key=new_key())):
             self.talk.show(note(f"{found.name} is verified: {found.fingerprint}"))

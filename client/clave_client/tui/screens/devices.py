@@ -65,7 +65,7 @@ class DevicesScreen(SideScreen[None]):
 
     def action_add(self) -> None:
         """Add a device, on a screen of its own."""
-        self.run_worker(self._add(), exclusive=True, group="change")
+        self.begin(self._add())
 
     async def _add(self) -> None:
         added = await self.app.push_screen_wait(PairingScreen(self.talk))
@@ -77,7 +77,7 @@ class DevicesScreen(SideScreen[None]):
         """Remove the highlighted device, after a question."""
         device = self._chosen()
         if device is not None:
-            self.run_worker(self._remove(device), exclusive=True, group="change")
+            self.begin(self._remove(device))
 
     async def _remove(self, device: DeviceInfo) -> None:
         name = device.name
@@ -95,7 +95,7 @@ class DevicesScreen(SideScreen[None]):
         """Give the highlighted device the account's key, after a question."""
         device = self._chosen()
         if device is not None:
-            self.run_worker(self._make_primary(device), exclusive=True, group="change")
+            self.begin(self._make_primary(device))
 
     async def _make_primary(self, device: DeviceInfo) -> None:
         name = device.name

@@ -71,13 +71,13 @@ class InviteScreen(SideScreen[None]):
 
     # --- by name ---
 
-    async def on_input_submitted(self, event: Input.Submitted) -> None:
+    def on_input_submitted(self, event: Input.Submitted) -> None:
         """Invite a person."""
         name = event.value.strip()
         if not name:
             self.show_error("say whom: type a name, or make a link")
         elif room := self.current():
-            await self.do(m.Invite(room=room, name=name, key=new_key()), self._invited)
+            self.begin(self.do(m.Invite(room=room, name=name, key=new_key()), self._invited))
 
     def _invited(self, person: Person) -> None:
         name = name_with_warning(person, self.talk.account)
@@ -87,13 +87,14 @@ class InviteScreen(SideScreen[None]):
 
     # --- by link ---
 
-    async def action_make_link(self) -> None:
+    def action_make_link(self) -> None:
         """Make a link and show it."""
         seconds, uses = self._seconds.value, self._uses.value
         if not isinstance(seconds, int) or not isinstance(uses, int):
             return
         if room := self.current():
-            await self.do(m.MakeLink(room=room, seconds=seconds, uses=uses, key=new_key()), self._made)
+            link = m.MakeLink(room=room, seconds=seconds, uses=uses, key=new_key())
+            self.begin(self.do(link, self._made))
 
     def _made(self, made: MadeLink) -> None:
         lines = made_lines(made, self.talk.title(self.talk.room))

@@ -73,11 +73,11 @@ class LinksScreen(SideScreen[None]):
         """End the highlighted link, after a question."""
         option = self._links.highlighted_option
         if option is not None and option.id is not None:
-            self.run_worker(self._revoke(option.id, f"the link {option.id}"), exclusive=True, group="revoke")
+            self.begin(self._revoke(option.id, f"the link {option.id}"))
 
     def action_revoke_all(self) -> None:
         """End all links, after a question."""
-        self.run_worker(self._revoke(_ALL, "all links to this room"), exclusive=True, group="revoke")
+        self.begin(self._revoke(_ALL, "all links to this room"))
 
     async def _revoke(self, which: str, words: str) -> None:
         question = f"End {words}? Nobody can join by it any more; who has joined stays."

@@ -21,7 +21,7 @@ from clave_client.tui.screens.side import SideScreen
 from clave_client.tui.talk import ScreenConversation
 from clave_client.tui.widgets.qr_code import QrCode
 from clave_client.ui.device_text import code_lines, offer_lines
-from clave_client.values import DeviceInfo, DeviceOffer, PairingInfo
+from clave_client.values import DeviceOffer, PairingInfo
 
 __all__ = ["PairingScreen"]
 
@@ -90,26 +90,29 @@ class PairingScreen(SideScreen[str | None]):
         """Offer an answer once there is a question."""
         return action not in ("same", "differ") or self._offer is not None
 
-    async def action_same(self) -> None:
+    def action_same(self) -> None:
         """Add the device whose words were shown."""
-        if self._offer is not None:
-            offer, self._offer = self._offer, None  # so that a second press does nothing
-            await self._finish(m.FinishPairing(pairing=offer.pairing, same=True), offer.name)
+        self._answer(same=True)
 
-    async def action_differ(self) -> None:
+    def action_differ(self) -> None:
         """Add nothing."""
-        if self._offer is not None:
-            offer, self._offer = self._offer, None
-            await self._finish(m.FinishPairing(pairing=offer.pairing, same=False), "")
+        self._answer(same=False)
 
-    async def _finish(self, method: m.Method[DeviceInfo | None], name: str) -> None:
-        done = await self.do(method)
-        self._pairing = ""
+    def _answer(self, *, same: bool) -> None:
+        """Finish the pairing, once; from then on closing the screen does not end it."""
+        if self._offer is None:
+            return
+        offer, self._offer, self._pairing = self._offer, None, ""
         self._answers.display = False
-        self._text.update("")
+        self._text.update(Content("one moment ..."))
         self.refresh_bindings()
-        if done and name:
-            self.dismiss(name)
+        self.begin(self._finish(offer, same=same))
+
+    async def _finish(self, offer: DeviceOffer, *, same: bool) -> None:
+        done = await self.do(m.FinishPairing(pairing=offer.pairing, same=same))
+        self._text.update("")
+        if done and same:
+            self.dismiss(offer.name)
         elif done:
             self.say("Nothing was added. Make sure that nobody else sees the next code.")
 

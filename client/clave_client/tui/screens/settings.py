@@ -128,7 +128,7 @@ class SettingsScreen(SideScreen[None]):
         if name in _TEXTS:
             self._edit(name)
         else:
-            self.run_worker(self._change(name), exclusive=True, group="change")
+            self.begin(self._change(name))
 
     def _edit(self, name: str) -> None:
         assert self._info is not None  # noqa: S101  (the list has such a setting only then)
@@ -155,7 +155,7 @@ class SettingsScreen(SideScreen[None]):
         title = m.SetTitle(room=room, title=text, key=new_key())
         change = title if self._editing == "title" else m.SetTopic(room=room, topic=text, key=new_key())
         self._stop_editing()
-        self.run_worker(self._do(change), exclusive=True, group="change")
+        self.begin(self._do(change))
 
     async def _change(self, name: str) -> None:
         match name:

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import secrets
-from collections.abc import Callable
-from typing import ClassVar, Final, TypeVar
+from collections.abc import Callable, Coroutine
+from typing import Any, ClassVar, Final, TypeVar
 
 from textual.app import ComposeResult
 from textual.binding import BindingType
@@ -14,6 +14,7 @@ from textual.screen import ModalScreen
 from textual.types import CSSPathType
 from textual.widget import Widget
 from textual.widgets import Static
+from textual.worker import Worker
 
 from clave_client.errors import ClientError, UsageError
 from clave_client.rpc import methods as m
@@ -52,6 +53,7 @@ class SideScreen(ModalScreen[R]):
     def __init__(self, talk: ScreenConversation) -> None:
         super().__init__()
         self.talk = talk
+        self._work: Worker[object] | None = None
         self._said = Static(id="said")
         self._said.display = False
 
@@ -110,6 +112,13 @@ class SideScreen(ModalScreen[R]):
         self.show_error("")
         then(result)
         return True
+
+    def begin(self, work: Coroutine[Any, Any, object]) -> None:
+        """Do what may take a while, and leave the screen usable; ignore it while something is being done."""
+        if self._work is not None and not self._work.is_finished:
+            work.close()
+        else:
+            self._work = self.run_worker(work)
 
     def current(self) -> str:
         """Return the current room as a parameter; show that there is none, and then return ""."""

@@ -83,7 +83,7 @@ class VerifyScreen(SideScreen[None]):
     def on_option_list_option_selected(self, event: OptionList.OptionSelected) -> None:
         """Compare with somebody, or with all."""
         which = event.option_id or ""
-        self.run_worker(self._compare_chosen(which), exclusive=True, group="comparing")
+        self.begin(self._compare_chosen(which))
 
     async def _compare_chosen(self, which: str) -> None:
         if which == _ALL:
