@@ -61,7 +61,10 @@ class Terminal:
 
     @property
     def text(self) -> str:
-        return "\n".join(line.rstrip() for line in self.screen.display).rstrip()
+        # Not `display`, which fails when half of a wide character was written over.
+        columns, rows = range(self.screen.columns), range(self.screen.lines)
+        lines = ("".join(self.screen.buffer[row][column].data for column in columns) for row in rows)
+        return "\n".join(line.rstrip() for line in lines).rstrip()
 
     async def shows(self, text: str) -> None:
         """Wait until `text` stands on the screen."""

@@ -4,17 +4,14 @@ from __future__ import annotations
 
 import time
 from collections.abc import Awaitable, Callable
-from typing import ClassVar, Final
-
-from textual.app import App
-from textual.binding import BindingType
+from typing import Final
 
 from clave_client.rpc.session import Session
-from clave_client.tui.alt_keys import take_alt_at_once
+from clave_client.tui.base_app import BaseApp
 from clave_client.tui.keymap import Keys
 from clave_client.tui.messages import ThemeChosen
 from clave_client.tui.screens.main import MainScreen
-from clave_client.tui.themes import DARK, THEMES
+from clave_client.tui.themes import DARK
 
 __all__ = ["ClaveApp"]
 
@@ -22,17 +19,14 @@ _BELL_SECONDS: Final = 1.0
 """Messages that come within this time ring once."""
 
 
-class ClaveApp(App[None]):
+class ClaveApp(BaseApp[None]):
     """One window on a profile. `room` is where to talk, or joins it first, None for the last one.
 
     With `rings`, messages ring the bell. `keys` are those in use. `theme` is the name of one of
-    `available_themes`; `keep_theme` is called with the one that the user chooses. `failure` is what ended it,
-    for whoever runs it to raise.
+    `available_themes`; `keep_theme` is called with the one that the user chooses.
     """
 
     TITLE = "clave"
-    ENABLE_COMMAND_PALETTE = False
-    BINDINGS: ClassVar[list[BindingType]] = []
 
     def __init__(
         self,
@@ -44,18 +38,13 @@ class ClaveApp(App[None]):
         theme: str = DARK.name,
         keep_theme: Callable[[str], None] = lambda _: None,
     ) -> None:
-        take_alt_at_once()
-        super().__init__()
+        super().__init__(theme)
         self._session = session
         self._room = room
         self._rings = rings
         self._rang_at = 0.0
         self._keep_theme = keep_theme
         self.keys = keys or Keys()
-        self.failure: Exception | None = None
-        for each in THEMES:
-            self.register_theme(each)
-        self.theme = theme if theme in self.available_themes else DARK.name
         self.set_keymap(self.keys.changed)
 
     def on_mount(self) -> None:
@@ -72,15 +61,6 @@ class ClaveApp(App[None]):
         """Keep the theme that the user chose."""
         self.theme = event.name
         self._keep_theme(event.name)
-
-    def _handle_exception(self, error: Exception) -> None:
-        """End because of a defect, without Textual's traceback: that shows the values of variables."""
-        if self._exception is None:
-            self._exception = error
-            self._exception_event.set()
-        self.failure = self.failure or error
-        self._return_code = 1
-        self._close_messages_no_wait()
 
     def _fail(self, error: Exception) -> None:
         """End because of an error; whoever runs the app raises it."""

@@ -4,18 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePath
 from typing import ClassVar, Final
 
-from textual.app import App, ComposeResult
+from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import VerticalScroll
 from textual.content import Content
 from textual.widgets import Button, Input, OptionList, Static
 from textual.widgets.option_list import Option
 
+from clave_client.tui.base_app import BaseApp
 from clave_client.tui.running import chosen_theme
-from clave_client.tui.themes import DARK, THEMES
+from clave_client.tui.themes import DARK
 
 __all__ = ["Answers", "FirstRun", "ask_first"]
 
@@ -32,11 +33,13 @@ class Answers:
     relay: str = ""
 
 
-class FirstRun(App[Answers | None]):
+class FirstRun(BaseApp[Answers | None]):
     """Asks which of the profiles `names` to use, or what a new one needs; `problem` is why it asks again."""
 
-    CSS_PATH = "first_run.tcss"
-    ENABLE_COMMAND_PALETTE = False
+    CSS_PATH: ClassVar[str | PurePath | list[str | PurePath] | None] = [
+        Path(__file__).with_name("base_app.tcss"),
+        "first_run.tcss",
+    ]
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("ctrl+q,ctrl+c", "quit", "quit", priority=True),
     ]
@@ -44,13 +47,10 @@ class FirstRun(App[Answers | None]):
     def __init__(
         self, names: Sequence[str], answers: Answers, problem: str, *, theme: str = DARK.name
     ) -> None:
-        super().__init__()
+        super().__init__(theme)
         self._names = names
         self._answers = answers
         self._problem = problem
-        for each in THEMES:
-            self.register_theme(each)
-        self.theme = theme if theme in self.available_themes else DARK.name
 
     def compose(self) -> ComposeResult:
         """Put the questions below each other."""

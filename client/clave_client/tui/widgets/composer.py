@@ -8,9 +8,11 @@ from typing import Final
 from textual.events import Key
 from textual.widgets import TextArea
 
+from clave_client.tui.base_app import writable
 from clave_client.tui.keymap import AT_ONCE, SWITCHING, Keys
 from clave_client.tui.messages import About, LineTyped, ShortcutPressed, TextEdited
 from clave_client.tui.typed_ahead import pass_on
+from clave_wire.joiners import JOINERS
 
 __all__ = ["Composer"]
 
@@ -53,6 +55,9 @@ class Composer(TextArea):
                 self._at_once(action)
             else:
                 self.post_message(ShortcutPressed(action, self.cut() if action in SWITCHING else ""))
+        elif event.character in JOINERS:  # which are part of emoji and words, but not printable by themselves
+            event.prevent_default().stop()
+            self.insert(event.character or "")
         elif event.key in ("up", "down") and (
             (self._back and self._call_back(event.key))
             or self._choosing(event.key)
@@ -95,6 +100,7 @@ class Composer(TextArea):
 
     def write(self, text: str) -> None:
         """Make `text` what is written, with the cursor at its end."""
+        text = writable(text)
         self._back, self._called = 0, text
         self.text = text
         self.move_cursor(self.document.end)
