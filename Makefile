@@ -15,6 +15,7 @@
 #   make bad-nights   docs/bad-nights.md, from real runs (it needs root, for a full disk)
 #   make evening    docs/evening.md, from a real run of three people
 #   make by-link    docs/by-link.md, from a real run on a machine without clave
+#   make screen-page  the tables in docs/screen.md, from the keys and commands of the full screen
 #   make rpc-page     docs/rpc.openrpc.json and the lists in docs/rpc.md, from the methods of the RPC
 #   make name-tables       wire/clave_wire/name_tables.py, from Unicode 14.0 (by Python 3.11 only)
 #   make bench-mls    the MLS library measured beside mls-rs (bench/README.md)
@@ -29,7 +30,7 @@ PYTHON ?= python3
 VENV   ?= .venv
 BIN    := $(VENV)/bin
 
-.PHONY: demo test check format coverage interop interop-peers wheel demo-picture screen-pictures validation-page bad-nights evening by-link errors-page rpc-page name-tables \
+.PHONY: demo test check format coverage interop interop-peers wheel demo-picture screen-pictures validation-page bad-nights evening by-link errors-page screen-page rpc-page name-tables \
 	bench-mls bench-client bench-links bench-pairing bench-search bench-tui bench-relay bench-storm soak clean
 
 demo: $(VENV)/.installed
@@ -84,6 +85,9 @@ soak: $(VENV)/.installed-dev
 validation-page: $(VENV)/.installed-dev
 	$(BIN)/python tests/rulepage.py
 	$(BIN)/python tests/mimirulepage.py
+
+screen-page: $(VENV)/.installed-dev
+	$(BIN)/python tests/screenpage.py
 
 rpc-page: $(VENV)/.installed-dev
 	$(BIN)/python tests/rpcpage.py

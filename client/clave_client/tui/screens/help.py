@@ -21,9 +21,9 @@ from clave_client.ui.chat_commands import COMMANDS
 from clave_client.ui.display import Line
 from clave_client.ui.terminal.wrapping import wrap
 
-__all__ = ["HelpScreen"]
+__all__ = ["PLACES", "HelpScreen"]
 
-_PLACES: Final = {
+PLACES: Final = {
     "main": "Anywhere on the main screen",
     "composer": "While you write",
     "messages": "At a chosen message",
@@ -60,7 +60,7 @@ class HelpScreen(SideScreen[None]):
     def __init__(self, talk: ScreenConversation, keys: Keys) -> None:
         super().__init__(talk)
         self._sections = [
-            *((_PLACES.get(place, place), _keys_of(keys, place)) for place in KEYMAP),
+            *((PLACES.get(place, place), _keys_of(keys, place)) for place in KEYMAP),
             ("Commands", [(command.usage, command.help) for command in COMMANDS.values()]),
         ]
         self._input = Input(placeholder="what to look for", compact=True)
