@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
@@ -55,6 +56,8 @@ WAYS: Final[dict[str, tuple[str, ...]]] = {
 }
 """By which keys the screen does what a command does; those that are missing are typed there too."""
 
+_OTHER_ROOM: Final = re.compile("room_[2-9]")
+_BOTH: Final = "Every chat command can be typed in both modes. The screen does many by keys as well."
 _NOTE: Final = "the same line, between the messages"
 _STATUS: Final = "the same line, and the line at the bottom"
 
@@ -97,19 +100,21 @@ def _tables() -> Iterator[str]:
     keys = Keys()
     yield from ("## All keys", "", "| where | keys | do |", "|---|---|---|")
     for place, actions in KEYMAP.items():
-        for number, action in enumerate(actions):
-            where = PLACES[place] if not number else ""
-            yield f"| {where} | {keys.shown(place, action.id)} | {action.words} |"
-    yield from (
-        "",
-        "## Both modes",
-        "",
-        "Every chat command can be typed in both modes. The screen does some by keys as well.",
-        "",
-    )
+        where = PLACES[place]
+        for action in actions:
+            if not _OTHER_ROOM.fullmatch(action.id):
+                shown, words = keys.shown(place, action.id), action.words
+                if action.id == "room_1":
+                    shown, words = (
+                        f"{shown} to {keys.shown(place, 'room_9')}",
+                        "go to rooms 1 to 9 of the list",
+                    )
+                yield f"| {where} | {shown} | {words} |"
+                where = ""
+    yield from ("", "## Both modes", "", _BOTH, "")
     yield from ("| command | line mode | the screen |", "|---|---|---|")
     for name, command in COMMANDS.items():
-        ways = [keys.shown(*way.split(".")) for way in WAYS.get(name, ())]
+        ways = [_way(keys, way) for way in WAYS.get(name, ())]
         also = f", or {' or '.join(ways)}" if ways else ""
         usage = command.usage.replace("|", "\\|")
         yield f"| `{usage}` | typed | typed{also} |"
@@ -117,6 +122,12 @@ def _tables() -> Iterator[str]:
     for kind in kinds():
         line, screen = SHOWN.get(kind, ("a line", _NOTE))
         yield f"| {kind.__name__} | {line} | {screen} |"
+
+
+def _way(keys: Keys, way: str) -> str:
+    place, action = way.split(".")
+    first = "" if place == "main" else f"{keys.shown('main', 'select')} and "
+    return first + keys.shown(place, action)
 
 
 if __name__ == "__main__":
