@@ -44,7 +44,7 @@ _PARTS: Final = ("keys", "rooms", "pages", "start", "memory")
 @click.option(
     "--times", type=click.IntRange(1), default=15, show_default=True, help="Samples of opening a room."
 )
-@click.option("--pages", "page_count", type=click.IntRange(10), default=200, show_default=True)
+@click.option("--pages", "page_count", type=click.IntRange(10), default=120, show_default=True)
 @click.option("--starts", "start_count", type=click.IntRange(1), default=9, show_default=True)
 def main(only: str, key_count: int, times: int, page_count: int, start_count: int) -> None:
     """Measure the full screen on a pseudo-terminal; the profiles are kept in build/bench-tui."""
@@ -69,6 +69,7 @@ def main(only: str, key_count: int, times: int, page_count: int, start_count: in
                 _measure(lambda: _pages(machine, page_count))
         if "keys" in parts:
             _measure(lambda: _keys(Path(folder), key_count))
+    print(f"\nload after: {os.getloadavg()[0]:.2f}")
 
 
 def _measure(part: Callable[[], None]) -> None:
@@ -125,6 +126,7 @@ def _starts(machine: Machine, times: int) -> None:
     _head(f"start to usable, {ROOMS} rooms", "ms", "in imports")
     _row(f"its {modules} modules imported, nothing else", bare * 1e3, None, None)
     _row("clave chat --screen", full * 1e3, full / bare, _START_TARGET)
+    _row("modules of Textual that clave --help imports", measuring.imported_by_help(machine), None, 0)
 
 
 def _memory(machine: Machine) -> None:
@@ -151,4 +153,5 @@ def _row(name: str, first: float, second: float | None, target: float | None) ->
     print(f"{name:52}{first:9.1f}{shown:>12}{judged}", flush=True)
 
 
-main()
+if __name__ == "__main__":
+    main()

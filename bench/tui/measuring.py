@@ -21,13 +21,37 @@ from bench.tui.histories import NEEDLE, QUIET, big_profile, marker, rooms_profil
 from bench.tui.talking import NAME, RATE, Talk
 from bench.tui.terminal import NotShown, ScreenTerminal
 
-__all__ = ["Keys", "Machine", "Pages", "jumps", "keys", "memory", "openings", "pages", "starts"]
+__all__ = [
+    "Keys",
+    "Machine",
+    "Pages",
+    "imported_by_help",
+    "jumps",
+    "keys",
+    "memory",
+    "openings",
+    "pages",
+    "save_modules",
+    "starts",
+]
 
 _ALPHABET: Final = [chr(code) for code in range(0x100, 0x180)]
 """Letters that no message holds; each key is another one than the keys before."""
 
 _KEY_SECONDS: Final = (0.030, 0.080)
 """Time between two keys, drawn evenly, so that keys do not keep step with what draws."""
+
+_MOST_KEY_SECONDS: Final = 0.180
+"""How long a key takes, the time until the next one included, so that messages arrive until the last."""
+
+_LINE: Final = 60
+"""Letters of one line."""
+
+_EMPTY_SECONDS: Final = 1.0
+"""How long the keys that empty a line are given."""
+
+_PAGE_SECONDS: Final = 0.4
+"""Time between two pages, in which all of the first one is drawn."""
 
 _OWNER_SECONDS: Final = 0.25
 """A `clave send` that takes longer was not made through a running owner."""
@@ -125,7 +149,7 @@ def keys(machine: Machine, talk: Talk, history: int, count: int, *, arriving: bo
         screen.settle()
         if not arriving:
             return Keys(list(_typed(screen, count)))
-        talk.begin(round(count * (sum(_KEY_SECONDS) / 2 + 0.04) * RATE * 1.3))
+        talk.begin(round(count * _MOST_KEY_SECONDS * RATE))
         first = _newest(screen, talk.written)
         begin = time.perf_counter()
         found = Keys(list(_typed(screen, count)))
@@ -146,14 +170,16 @@ def _newest(screen: ScreenTerminal, last: int) -> int:
 
 
 def _typed(screen: ScreenTerminal, count: int) -> Iterator[float]:
-    """Yield how long each of so many keys took; each is deleted again."""
+    """Yield how long each of so many keys took; the line is emptied again and again."""
     pauses = random.Random(3)  # noqa: S311 (no secret)
     for number in range(count):
         letter = _ALPHABET[number % len(_ALPHABET)].encode()
         begin = screen.press(letter)
         yield screen.until(re.escape(letter)) - begin
-        screen.press(_BACKSPACE)
         screen.wait(pauses.uniform(*_KEY_SECONDS))
+        if number % _LINE == _LINE - 1:
+            screen.press(_BACKSPACE * _LINE)
+            screen.wait(_EMPTY_SECONDS)
 
 
 # --- rooms ---
@@ -219,29 +245,37 @@ class Pages:
 
 def pages(machine: Machine, count: int, times: int) -> Pages:
     """Scroll up by pages from the end of a room of `count` messages."""
-    found, pauses = Pages(), random.Random(4)  # noqa: S311 (no secret)
+    found = Pages()
     with _at_quiet(machine, count) as (screen, big, _):
         screen.press(big)
         screen.until(marker(count).encode())
         screen.settle()
-        first = _least(screen) or count
         used = screen.processor_seconds()
         for _ in range(times):
             begin = screen.press(_PAGE_UP)
-            # The message that was above the first one in sight.
-            found.seconds.append(screen.until(marker(first - 1).encode()) - begin)
-            screen.wait(pauses.uniform(0.1, 0.15))
-            first = min(first, _least(screen) or first)
+            tops = [(_least(update), when) for when, update in screen.updates(_PAGE_SECONDS)]
+            # It is drawn when the oldest message of the page is; of those with that top, the first.
+            shown = [(top, when) for top, when in tops if top is not None]
+            if not shown:
+                raise NotShown("a page shows no messages")
+            found.seconds.append(min(shown)[1] - begin)
         found.processor = (screen.processor_seconds() - used) / times
     return found
 
 
-def _least(screen: ScreenTerminal) -> int | None:
-    numbers = [int(number) for number in re.findall(rb"m(\d{7})", screen.shown)]
+def _least(update: bytes) -> int | None:
+    numbers = [int(number) for number in re.findall(rb"m(\d{7})", update)]
     return min(numbers) if numbers else None
 
 
 # --- start and memory ---
+
+
+def imported_by_help(machine: Machine) -> int:
+    """Return how many modules of Textual `clave --help` imports."""
+    command = [sys.executable, "-X", "importtime", "-m", "clave_client", "--help"]
+    ran = subprocess.run(command, env=machine.environment, check=True, capture_output=True, text=True)  # noqa: S603
+    return len(re.findall(r"\| +textual\b", ran.stderr))
 
 
 def save_modules(machine: Machine) -> int:

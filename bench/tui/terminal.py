@@ -103,6 +103,17 @@ class ScreenTerminal:
         while (left := end - time.monotonic()) > 0:
             self._read(left)
 
+    def updates(self, seconds: float) -> list[tuple[float, bytes]]:
+        """Return what is drawn within so many seconds: each update with when it was complete."""
+        found: list[tuple[float, bytes]] = []
+        end = time.monotonic() + seconds
+        while (left := end - time.monotonic()) > 0:
+            self._read(left)
+            *complete, rest = self.shown.split(_UPDATE_ENDS)
+            found += [(time.perf_counter(), update) for update in complete]
+            self.shown = rest
+        return found
+
     def settle(self, seconds: float = 0.3) -> None:
         """Read until nothing is drawn for so long."""
         while self._read(seconds):

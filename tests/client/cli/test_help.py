@@ -37,10 +37,17 @@ def test_importing_the_package_loads_nothing_else() -> None:
     assert imported_by("import clave_client") == {"clave_client"}
 
 
-@pytest.mark.parametrize("words", [[], ["chat"], ["send"], ["search"]])
+@pytest.mark.parametrize("words", [[], ["chat"], ["send"], ["search"], ["demo"]])
 def test_help_loads_the_command_line_only(words: list[str]) -> None:
     script = f"from clave_client.cli import main; main({[*words, '--help']}, standalone_mode=False)"
     assert imported_by(script) <= _HELP
+
+
+def test_the_demo_in_lines_loads_no_screen() -> None:
+    script = "import asyncio; from clave_client.ui.demo import run_demo; asyncio.run(run_demo())"
+    loaded = imported_by(script)
+    assert "clave_client.ui.demo_script" in loaded
+    assert "textual" not in loaded
 
 
 _SEND = _HELP | {
