@@ -59,6 +59,8 @@ KEYMAP: Final[Mapping[str, tuple[KeyAction, ...]]] = {
         *((f"room_{n}", f"alt+{n}", f"go to room {n} of the list") for n in range(1, 10)),
         ("jump", "alt+j", "jump to what is in sight by a letter"),
         ("select", "alt+m", "choose a message: to answer, edit, react, copy"),
+        ("answer_last", "alt+r", "answer the last message of somebody else"),
+        ("edit_last", "alt+c", "correct your last message"),
         ("search", "alt+s", "search all messages"),
         ("members", "alt+p", "show the members at the right, or hide them"),
         ("info", "alt+i", "show the room's info and code at the right, or hide them"),
@@ -192,7 +194,7 @@ SWITCHING: Final = frozenset(
 )
 """Actions that lead to another room: what is written stays with the one that is left."""
 
-AT_ONCE: Final = frozenset({"write", "select", "find_room"})
+AT_ONCE: Final = frozenset({"write", "select", "find_room", "answer_last", "edit_last"})
 """Actions that change where is written: the composer has them done before what is typed next."""
 
 _KEY: Final = re.compile(r"(?:(?:ctrl|alt|shift|super)\+)*[a-z0-9_]+")

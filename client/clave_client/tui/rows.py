@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 from itertools import accumulate
 
+from clave_client.events import MessageKind
 from clave_client.rpc.values import HistoryMessage
 from clave_client.tui.message_text import MARGIN, Names, continues, lines_of
 from clave_client.ui.display import Line, date_text, plain, separator
@@ -98,6 +99,15 @@ class Rows:
         start = self.start_of(row)
         return start, start + len(row.wrapped(self._width))
 
+    def messages(self) -> list[HistoryMessage]:
+        """Return the messages, in their order."""
+        return [row.message for row in self._rows if row.message is not None]
+
+    def last_message(self, *, own: bool) -> HistoryMessage | None:
+        """Return the last message with a text, of the user's own or of somebody else."""
+        messages = reversed(self.messages())
+        return next((each for each in messages if each.own is own and each.kind is MessageKind.TEXT), None)
+
     def message_near(self, row: Row | None, step: int) -> Row | None:
         """Return the next row with a message, `step` (1 or -1) from a row.
 
@@ -129,7 +139,7 @@ class Rows:
     @property
     def holds_own(self) -> bool:
         """Whether there is a message of the user's own."""
-        return any(row.message is not None and row.message.own for row in self._rows)
+        return any(each.own for each in self.messages())
 
     @property
     def first(self) -> HistoryMessage | None:

@@ -19,27 +19,34 @@ from contextlib import AbstractAsyncContextManager, asynccontextmanager, context
 from pathlib import Path
 from typing import Any, Final
 
+import pytest
+from msgspec.structs import replace
 from textual.pilot import Pilot
 from textual.widgets import Input, TextArea
 
 from clave_client import events
 from clave_client.client import Client
 from clave_client.events import Person
+from clave_client.rpc import methods as m
 from clave_client.testing import MemoryRelay
 from clave_client.tui.demo import DemoApp
+from clave_client.tui.first_run import Answers, FirstRun
 from clave_client.tui.themes import THEMES as _THEMES
-from clave_client.values import RelayView, RoutedDevice
+from clave_client.values import Fingerprint, RelayView, RoomInfo, RoutedDevice
 from client.tui.screenkit import Screen, in_a_room, screen_of
 from client.tui.snapshots import snapshot_of
 from simulation.randomness import seeded
 
-__all__ = ["NOW", "SCENES", "SIZES", "THEMES", "Scene", "a_room", "scene", "wear"]
+__all__ = ["NOW", "SCENES", "SIZES", "THEMES", "Scene", "a_room", "room_scene", "scene", "wear"]
 
 Scene = Callable[[Path, tuple[int, int]], AbstractAsyncContextManager[Pilot[Any]]]
 """Opens an app in a home for profiles, at a size in columns and rows."""
 
 SIZES: Final = ((40, 15), (80, 24), (160, 50))
 THEMES: Final = tuple(theme.name for theme in _THEMES)
+
+_OWN_MESSAGES: Final = 2
+"""What red says in the room."""
 
 NOW: Final = 1_796_000_000.0
 """The time of all scenes, in seconds since 1970."""
@@ -67,9 +74,12 @@ async def wear(pilot: Pilot[Any], theme: str) -> None:
     for each in _THEMES:
         pilot.app.register_theme(each)
     pilot.app.theme = theme
+    pilot.app.refresh_css(animate=False)  # now, and not at some time
+    await pilot.pause()
     for widget in pilot.app.screen.query("*"):
         if isinstance(widget, Input | TextArea):
             widget.cursor_blink = False
+            widget._pause_blink(visible=True)
     before = ""
     while (now := snapshot_of(pilot.app)) != before:
         before = now
@@ -112,7 +122,47 @@ async def a_room(home: Path, size: tuple[int, int]) -> AsyncIterator[Screen]:
         await red.shows("plums")
         await red.types("and I tea")
         await red.shows("and I tea")
+        await red.until(lambda: _is_all_received(red))
+        red.main.checklist.is_wanted = red.main.checklist.display = False
         yield red
+
+
+@asynccontextmanager
+async def room_scene(home: Path, size: tuple[int, int]) -> AsyncIterator[Screen]:
+    """Open the window that `views` are of, alike in every run."""
+    with _utc(), seeded("room"):
+        async with a_room(home, size) as red:
+            session = red.main.talk.session
+            ask = session.ask
+
+            async def ask_alike(method: m.Method[Any]) -> Any:
+                return _alike(await ask(method))
+
+            with pytest.MonkeyPatch.context() as patch:
+                patch.setattr(session, "ask", ask_alike)
+                yield red
+
+
+def _alike(answer: Any) -> Any:
+    """Return an answer of the owner with what no seed makes the same in every run."""
+    match answer:
+        case RoomInfo():
+            return replace(answer, id=_ROOM, code=_CODE)
+        case Fingerprint():
+            return replace(
+                answer, fingerprint=" ".join(["myo2 wo34"] * 4), safety_number=" ".join(["48020"] * 12)
+            )
+        case RelayView():
+            return replace(answer, room=_ROOM, account=bytes(32), device=bytes(32), head=bytes(32))
+        case _:
+            return answer
+
+
+def _is_all_received(red: Screen) -> bool:
+    """Return whether the others are known to have received all that red has said."""
+    rows = red.main.messages.rows
+    own = [each for each in rows.messages() if each.own]
+    return len(own) == _OWN_MESSAGES and all(each.delivered for each in own)
 
 
 async def _have_news(red: Screen, blue: Client, title: str, count: int) -> None:
@@ -131,12 +181,26 @@ async def _have_news(red: Screen, blue: Client, title: str, count: int) -> None:
 
 
 @scene
-async def main(home: Path, size: tuple[int, int]) -> AsyncIterator[Pilot[Any]]:
-    async with a_room(home, size) as red:
+async def first_run(home: Path, size: tuple[int, int]) -> AsyncIterator[Pilot[Any]]:
+    del home
+    async with FirstRun((), Answers(), "").run_test(size=size) as pilot:
+        yield pilot
+
+
+@scene
+async def first_steps(home: Path, size: tuple[int, int]) -> AsyncIterator[Pilot[Any]]:
+    async with MemoryRelay(clock=lambda: NOW) as relay, screen_of(relay, home, size) as red:
+        await red.types("/new friends")
+        await red.shows("friends is open")
+        await red.shows("[ ] bring somebody in")
         yield red.pilot
 
 
 _ROOM: Final = bytes(range(16))
+_CODE: Final = (
+    *("milk", "cheese", "wide", "devote", "august", "liar"),
+    *("strike", "chimney", "around", "nephew", "science", "unlock"),
+)
 _RED, _GREEN = (
     Person(name, bytes([number]) * 32, "main", bytes([number]) * 32, verified=False)
     for number, name in enumerate(("red", "green"), start=1)

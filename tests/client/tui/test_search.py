@@ -106,7 +106,7 @@ async def test_older_ones_are_found_page_by_page(tmp_path: Path) -> None:
         assert "45 found" in red.text
 
 
-async def test_enter_goes_to_nothing_that_other_words_have_found(tmp_path: Path) -> None:
+async def test_enter_goes_to_what_these_words_find_also_when_it_comes_early(tmp_path: Path) -> None:
     async with MemoryRelay() as relay, relay.client("blue") as blue, screen_of(relay, tmp_path) as red:
         room = await in_a_room(red, blue)
         await said(red, blue, room, "boat one", "boats two")
@@ -115,9 +115,6 @@ async def test_enter_goes_to_nothing_that_other_words_have_found(tmp_path: Path)
         screen = red.pilot.app.screen
         assert isinstance(screen, SearchScreen)
         screen._input.value = "two"
-        await red.pilot.press("enter")
-        await red.shows("boats ")
-        assert not closed
         await red.pilot.press("enter")
         await red.until(lambda: bool(closed))
         assert closed[0] is not None

@@ -29,6 +29,20 @@ async def test_an_answer_and_an_edit_typed_ahead_are_about_the_right_message(tmp
         await red.until(lambda: blue.history(room)[-1].text == "after now")
 
 
+async def test_one_key_answers_the_last_message_or_corrects_ones_own(tmp_path: Path) -> None:
+    async with MemoryRelay() as relay, relay.client("blue") as blue, screen_of(relay, tmp_path) as red:
+        room = await in_a_room(red, blue)
+        red.type_ahead("alt+c")
+        await red.shows("there is no message of yours")
+        await blue.room(room).send("a question")
+        await red.shows("a question")
+        red.type_ahead(*"mine", "enter", "alt+r", *"an answer", "enter")
+        await red.shows("> blue: a question")
+        await red.shows("  an answer")
+        red.type_ahead("alt+c", *" now", "enter")
+        await red.shows("  an answer now (edited)")
+
+
 async def test_only_ones_own_message_can_be_edited(tmp_path: Path) -> None:
     async with MemoryRelay() as relay, relay.client("blue") as blue, screen_of(relay, tmp_path) as red:
         room = await in_a_room(red, blue)

@@ -38,7 +38,7 @@ async def test_a_person_is_verified_by_what_both_see(tmp_path: Path) -> None:
         await in_a_room(red, blue)
         closed = await comparing(red)
         await red.shows("blue  unverified")
-        await red.pilot.press("down", "enter")
+        await red.pilot.press("enter")
         await red.shows("Compare with blue")
         there = await seen_by(blue, "red")
         for part in (there.safety_number[:23], there.safety_number[-23:]):
@@ -114,7 +114,7 @@ async def test_all_of_a_room_are_verified_by_its_code(tmp_path: Path) -> None:
         room = await in_a_room(red, blue)
         await comparing(red)
         await red.shows("all of friends, by the words that all of them see")
-        await red.pilot.press("enter")
+        await red.pilot.press("up", "enter")
         await red.shows("Compare with all of friends")
         code = blue.room(room).info().code
         for at in range(0, len(code), 4):
@@ -131,7 +131,7 @@ async def test_a_code_of_before_verifies_nobody(tmp_path: Path) -> None:
         room = await in_a_room(red, blue)
         await comparing(red)
         await red.shows("all of friends")
-        await red.pilot.press("enter")
+        await red.pilot.press("up", "enter")
         await red.shows("All of them read these words")
         session, friends = red.main.talk.session, room.hex()
         old = (await session.ask(m.GetRoomInfo(room=friends))).code
@@ -157,7 +157,7 @@ async def test_of_two_keys_of_one_name_the_user_chooses(tmp_path: Path) -> None:
         talk.keys.refused["blue"] = SeenKey(other, "the relay")
         await comparing(red)
         await red.shows("blue  unverified")
-        await red.pilot.press("down", "enter")
+        await red.pilot.press("enter")
         await red.shows("Several keys go by blue")
         await red.shows("known so far")
         await red.pilot.press("up", "enter")

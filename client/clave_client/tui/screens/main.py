@@ -16,7 +16,7 @@ from textual.events import Resize
 from textual.screen import Screen
 from textual.widgets import Static
 
-from clave_client.errors import ClientError
+from clave_client.errors import ClientError, UsageError
 from clave_client.events import MessageKind
 from clave_client.rpc import methods as m
 from clave_client.rpc.session import Session
@@ -139,6 +139,8 @@ class MainScreen(Screen[None]):
             self.composer.typed = await self.talk.session.ask(m.GetTypedLines())
             room = await self._room(self.talk.session) if callable(self._room) else self._room
             await self.talk.begin(room)
+            self.checklist.is_wanted = callable(self._room) or not self.talk.rooms
+            self._show_soon()
             self._begun.set()
             await self.talk.listen()
         except Exception as error:  # noqa: BLE001  (whoever runs the app raises it)
@@ -305,6 +307,8 @@ class MainScreen(Screen[None]):
         try:
             if action == "stop":
                 self._interrupt()
+            elif action in ("answer_last", "edit_last"):
+                self._take_last(edits=action == "edit_last")
             elif action == "select":
                 self.set_focus(self.messages)
             elif action == "find_room":
@@ -314,6 +318,14 @@ class MainScreen(Screen[None]):
                 self._write()
         except ClientError as error:
             self.talk.show(note(error_text(error), "alarm"))
+
+    def _take_last(self, *, edits: bool) -> None:
+        """Edit the last own message, or answer the last one of somebody else."""
+        self.messages.flush()
+        message = self.messages.rows.last_message(own=edits)
+        if message is None:
+            raise UsageError(f"there is no message of {'yours' if edits else 'somebody else'} in sight")
+        (self.edit if edits else self.answer)(message)
 
     def _write(self) -> None:
         """Leave one thing after the other: completions, what is selected, answering; then write."""

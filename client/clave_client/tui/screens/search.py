@@ -49,6 +49,8 @@ class SearchScreen(SideScreen[FoundMessage | None]):
         self._next = 0
         self._is_here_only = False
         self._timer: Timer | None = None
+        self._goes = False
+        """Whether to go to the first hit once it is found: Enter came before it."""
 
     @property
     def body(self) -> Widget:
@@ -76,6 +78,7 @@ class SearchScreen(SideScreen[FoundMessage | None]):
 
     def on_input_changed(self) -> None:
         """Search once nothing is typed for a moment."""
+        self._goes = False
         if self._timer is not None:
             self._timer.stop()
         self._timer = self.set_timer(_PAUSE_SECONDS, self._begin)
@@ -101,6 +104,8 @@ class SearchScreen(SideScreen[FoundMessage | None]):
         if self._found:
             self._hits.highlighted = 0
         self._show_count()
+        if self._goes and self._found:
+            self.dismiss(self._found[0])
 
     async def _search_older(self) -> None:
         older = m.Search(words=self._searched.words, room=self._searched.room, before=self._next)
@@ -144,10 +149,12 @@ class SearchScreen(SideScreen[FoundMessage | None]):
         room, message = found.room.hex(), found.message
         before = await self.ask(m.GetHistory(room=room, before=message.seq, limit=_CONTEXT))
         after = await self.ask(m.GetHistory(room=room, after=message.seq, limit=_CONTEXT, newest=False))
+        members = await self.ask(m.ListMembers(room=room)) or []
+        names = {each.person.account: each.person.name for each in members}
         lines = [
             Content("> " if each is message else "  ") + content_of(line)
             for each in (*(before or ()), message, *(after or ()))
-            for line in message_lines(each, me=self.talk.account, names={})
+            for line in message_lines(each, me=self.talk.account, names=names)
         ]
         self._around.update(paragraphs(*lines))
         if before is not None:
@@ -160,9 +167,10 @@ class SearchScreen(SideScreen[FoundMessage | None]):
     # --- keys ---
 
     def on_input_submitted(self) -> None:
-        """Go to the highlighted message, once it is one of those for these words."""
+        """Go to the highlighted message, or to the first that is found for these words."""
         place = self._hits.highlighted
         if self._timer is not None or self._searched != self._wanted():
+            self._goes = True
             self._begin()
         elif place is not None:
             self.dismiss(self._found[place])

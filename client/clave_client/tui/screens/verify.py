@@ -78,7 +78,9 @@ class VerifyScreen(SideScreen[None]):
         options.append(_option(self.talk.name, "you", "$text-muted"))
         place = self._people.highlighted
         self._people.set_options(options)
-        self._people.highlighted = min(place or 0, len(options) - 1)
+        if place is None:  # at first somebody who is not verified yet
+            place = next((n for n, name in enumerate(others, start=1) if warning_word(people[name])), 0)
+        self._people.highlighted = min(place, len(options) - 1)
 
     def on_option_list_option_selected(self, event: OptionList.OptionSelected) -> None:
         """Compare with somebody, or with all."""

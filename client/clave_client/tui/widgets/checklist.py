@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from typing import Final
+
 from textual.content import Content
 from textual.widgets import Static
 
@@ -10,26 +13,27 @@ from clave_client.tui.talk import ScreenConversation
 
 __all__ = ["Checklist"]
 
+_LOW: Final = 20
+"""Rows below which there is no place for all steps."""
+
 
 class Checklist(Static):
-    """The first steps of somebody who had no room when the program began; gone when all are done."""
+    """The first steps of somebody new, if `is_wanted`; gone when all are done."""
 
     def __init__(self, keys: Keys) -> None:
         super().__init__(id="checklist")
         self._keys = keys
-        self._is_wanted: bool | None = None
+        self.is_wanted = False
         self.display = False
 
     def show(self, talk: ScreenConversation, *, said: bool) -> None:
         """Show what is done; `said` says that the user has said something in the room that is shown."""
-        if not talk.name:
-            return  # nothing is known yet
-        if self._is_wanted is None:
-            self._is_wanted = not talk.rooms
-        if not self._is_wanted:
+        if not self.is_wanted:
             return
-        steps = self._steps(talk, said=said)
-        self._is_wanted = self.display = not all(done for done, _ in steps)
+        steps: Sequence[tuple[bool, str]] = self._steps(talk, said=said)
+        self.is_wanted = self.display = not all(done for done, _ in steps)
+        if self.app.size.height < _LOW:  # only what is next
+            steps = [(done, words) for done, words in steps if not done][:1]
         lines = [
             Content.styled(f"[{'x' if done else ' '}] {words}", "$text-muted" if done else "bold")
             for done, words in steps
