@@ -39,8 +39,8 @@ async def _round(number: int, red: Terminal, blue: Somebody, rooms: tuple[bytes,
         await blue.client.send(
             room, f"{number}.{each} " + "word \u4e16\u754c \U0001f469\u200d\U0001f4bb " * (each % 7)
         )
-    red.press(alt(str(here + 1)))
-    await red.shows(f"> {('friends', 'second')[here]}")
+    title = ("friends", "second")[here]
+    await until_pressed(red, alt(str(here + 1)), lambda: f"> {title}" in red.text)
     red.press(f"own {number}\r")
     await blue.reads(f"own {number}")
     await red.until(lambda: f"own {number}" in said(red), f"own {number}")
