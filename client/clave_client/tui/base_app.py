@@ -61,6 +61,7 @@ class BaseApp(App[R]):
         self.failure: Exception | None = None
         """What ended it, for whoever runs it to raise."""
         self._printable = _Printable()
+        self.animation_level = "none"  # what moves slowly costs time, and is no more to be read
         for each in THEMES:
             self.register_theme(each)
         self.theme = theme if theme in self.available_themes else DARK.name

@@ -17,6 +17,7 @@ from textual.widgets.option_list import Option
 from clave_client.tui.base_app import BaseApp
 from clave_client.tui.running import chosen_theme
 from clave_client.tui.themes import DARK
+from clave_client.tui.typed_ahead import Field
 
 __all__ = ["Answers", "FirstRun", "ask_first"]
 
@@ -62,9 +63,9 @@ class FirstRun(BaseApp[Answers | None]):
                 yield Static(Content("or begin anew. Your name"))
             else:
                 yield Static(Content("Your name"))
-            yield Input(self._answers.name, placeholder="red", id="name", compact=True)
+            yield Field(self._answers.name, placeholder="red", id="name", compact=True)
             yield Static(Content("Where: a relay's address, or a link that somebody sent you"))
-            yield Input(
+            yield Field(
                 self._answers.relay, placeholder="chat.example.org or clave://...", id="relay", compact=True
             )
             yield Static(Content(self._problem), id="problem")

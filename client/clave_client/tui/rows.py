@@ -6,6 +6,7 @@ from bisect import bisect_right
 from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 from itertools import accumulate
+from typing import Any
 
 from clave_client.events import MessageKind
 from clave_client.rpc.values import HistoryMessage
@@ -26,6 +27,8 @@ class Row:
         self._follows: bool | None = None
         self._wrapped: list[Line] = []
         self._width = 0
+        self.drawn: dict[int, Any] = {}
+        """What a list has drawn of each of its lines; gone when they change."""
 
     @classmethod
     def of(cls, message: HistoryMessage, *, me: bytes, names: Names, numbered: bool = False) -> Row:
@@ -39,6 +42,7 @@ class Row:
         """Have a message stand below the name of the one before it, or below its own."""
         if self._lines_of is not None and follows is not self._follows:
             self._follows, self._width = follows, 0
+            self.drawn.clear()
             self.lines = self._lines_of(follows=follows)
 
     def wrapped(self, width: int) -> list[Line]:
@@ -46,6 +50,7 @@ class Row:
         if width != self._width:
             self._wrapped = [row for line in self.lines for row in wrap(line, width, MARGIN)]
             self._width = width
+            self.drawn.clear()
         return self._wrapped
 
 
@@ -71,17 +76,21 @@ class Rows:
 
     def line(self, number: int) -> Line:
         """Return a line; an empty one outside of the rows."""
+        found = self.find(number)
+        return [] if found is None else found[0].wrapped(self._width)[found[1]]
+
+    def find(self, number: int) -> tuple[Row, int] | None:
+        """Return the row in which a line is, and which of its lines that is; None outside of the rows."""
         ends = self._line_ends()
         place = bisect_right(ends, number)
         if number < 0 or place == len(ends):
-            return []
-        wrapped = self._rows[place].wrapped(self._width)
-        return wrapped[number - (ends[place - 1] if place else 0)]
+            return None
+        return self._rows[place], number - (ends[place - 1] if place else 0)
 
     def row_at(self, number: int) -> Row | None:
         """Return the row in which a line is."""
-        place = bisect_right(self._line_ends(), number)
-        return self._rows[place] if number >= 0 and place < len(self._rows) else None
+        found = self.find(number)
+        return None if found is None else found[0]
 
     def start_of(self, row: Row) -> int:
         """Return the number of a row's first line, 0 if it is not here."""
@@ -127,6 +136,11 @@ class Rows:
         places = sorted(n for n, row in enumerate(self._rows) if row is one or row is other)
         found = self._rows[places[0] : places[-1] + 1] if places else []
         return [row for row in found if row.message is not None]
+
+    def forget_drawn(self) -> None:
+        """Have all rows drawn anew, as in other colours."""
+        for row in self._rows:
+            row.drawn.clear()
 
     def lines(self) -> list[Line]:
         """Return all lines, not wrapped."""

@@ -4,8 +4,23 @@ from __future__ import annotations
 
 from textual.events import Key
 from textual.widget import Widget
+from textual.widgets import Input
 
-__all__ = ["pass_on"]
+__all__ = ["Field", "pass_on", "run_own_binding"]
+
+
+async def run_own_binding(widget: Widget, event: Key) -> bool:
+    """Run a widget's own binding of a key in turn with what is typed; return whether it has one.
+
+    Textual would run it later, after the key has gone up to the app: a letter that is typed quickly behind
+    Backspace would be there first.
+    """
+    bindings = widget._bindings.key_to_bindings.get(event.key)
+    if not bindings:
+        return False
+    event.prevent_default().stop()
+    await widget.run_action(bindings[0].action)
+    return True
 
 
 def pass_on(widget: Widget, event: Key) -> bool:
@@ -16,3 +31,11 @@ def pass_on(widget: Widget, event: Key) -> bool:
     event.prevent_default().stop()
     focused._forward_event(Key(event.key, event.character))
     return True
+
+
+class Field(Input):
+    """A field that takes all its keys in turn; Enter is handled as in any `Input`."""
+
+    async def _on_key(self, event: Key) -> None:
+        if not pass_on(self, event):
+            await run_own_binding(self, event)

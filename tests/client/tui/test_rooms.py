@@ -155,7 +155,7 @@ async def test_much_that_is_new_is_read_from_its_beginning(tmp_path: Path) -> No
         await red.shows("--- new ---")
         await red.shows("  new 0.")
         assert red.main.messages.has_newer
-        assert "SCROLLED" in red.lines[-1]
+        await red.until(lambda: "SCROLLED" in red.lines[-1])
         await blue.room(room).send("while red reads")
         await red.until(lambda: "1 new;" in red.lines[-1])
         await red.pilot.press("ctrl+end")

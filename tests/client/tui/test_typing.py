@@ -94,6 +94,16 @@ async def test_tab_while_writing_leaves_the_text_alone(tmp_path: Path) -> None:
         await red.shows("said by me")
 
 
+async def test_what_is_typed_behind_backspace_is_there_after_it(tmp_path: Path) -> None:
+    async with MemoryRelay() as relay, screen_of(relay, tmp_path) as red:
+        await red.types("/new friends")
+        await red.shows("friends is open")
+        red.type_ahead(*"firsd", "backspace", "t", "left", "left", "X", "home", "Y", "end", "enter")
+        await red.shows("  YfirXst")
+        red.type_ahead("ctrl+t", *"atx", "backspace", *"t", "escape", *"back")
+        await red.until(lambda: red.main.composer.text == "back")
+
+
 async def test_lines_typed_before_are_called_back(tmp_path: Path) -> None:
     async with MemoryRelay() as relay:
         async with screen_of(relay, tmp_path) as red:

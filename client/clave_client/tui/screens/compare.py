@@ -16,6 +16,7 @@ from clave_client.tui.keymap import bindings
 from clave_client.tui.line_content import paragraphs
 from clave_client.tui.screens.side import SideScreen, new_key
 from clave_client.tui.talk import ScreenConversation
+from clave_client.tui.typed_ahead import Field
 from clave_client.tui.widgets.qr_code import QrCode
 from clave_client.ui.display import note
 from clave_client.ui.key_commands import digits_match
@@ -56,7 +57,7 @@ class CompareScreen(SideScreen[bool]):
             yield Static(Content.styled(f"The key is from {found.source}.", "$text-muted"))
             yield QrCode(found.safety_number.replace(" ", ""))
         if not self._is_own:
-            yield Input(placeholder="type what is read to you: half of it, or all", compact=True)
+            yield Field(placeholder="type what is read to you: half of it, or all", compact=True)
             with Horizontal(id="answers"):
                 yield Button(Content("They are the same"), "primary", action="screen.same", compact=True)
                 yield Button(Content("They differ"), action="screen.differ", compact=True)

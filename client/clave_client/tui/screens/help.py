@@ -11,12 +11,13 @@ from textual.containers import VerticalScroll
 from textual.content import Content
 from textual.events import Resize
 from textual.types import CSSPathType
-from textual.widgets import Input, Static
+from textual.widgets import Static
 
 from clave_client.tui.keymap import FILE_NAME, KEYMAP, Keys, bindings
 from clave_client.tui.line_content import content_of, paragraphs
 from clave_client.tui.screens.side import SideScreen
 from clave_client.tui.talk import ScreenConversation
+from clave_client.tui.typed_ahead import Field
 from clave_client.ui.chat_commands import COMMANDS
 from clave_client.ui.display import Line
 from clave_client.ui.terminal.wrapping import wrap
@@ -63,7 +64,7 @@ class HelpScreen(SideScreen[None]):
             *((PLACES.get(place, place), _keys_of(keys, place)) for place in KEYMAP),
             ("Commands", [(command.usage, command.help) for command in COMMANDS.values()]),
         ]
-        self._input = Input(placeholder="what to look for", compact=True)
+        self._input = Field(placeholder="what to look for", compact=True)
         self._text = Static()
 
     def compose_body(self) -> ComposeResult:

@@ -18,6 +18,7 @@ from clave_client.rpc import methods as m
 from clave_client.tui.keymap import bindings
 from clave_client.tui.screens.side import SideScreen, new_key
 from clave_client.tui.talk import ScreenConversation
+from clave_client.tui.typed_ahead import Field
 from clave_client.tui.widgets.qr_code import QrCode
 from clave_client.ui.display import name_with_warning, note
 from clave_client.ui.link_text import DEFAULT_SECONDS, DEFAULT_USES, made_lines
@@ -40,7 +41,7 @@ class InviteScreen(SideScreen[None]):
         super().__init__(talk)
         others = sorted({*talk.names} - {talk.name, *talk.members.values()})
         suggester = SuggestFromList(others, case_sensitive=False)
-        self._whom = Input(placeholder="name of whom to invite", suggester=suggester, compact=True, id="name")
+        self._whom = Field(placeholder="name of whom to invite", suggester=suggester, compact=True, id="name")
         self._seconds = _choice([(exact_duration_words(each), each) for each in _SECONDS], DEFAULT_SECONDS)
         self._uses = _choice([("1 device", 1), *((f"{n} devices", n) for n in _USES[1:])], DEFAULT_USES)
         self._shown, self._picture = Static(), QrCode()

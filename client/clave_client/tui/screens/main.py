@@ -172,7 +172,7 @@ class MainScreen(Screen[None]):
         talk = self.talk
         rooms = [room for room in talk.rooms.values() if not room.archived or room.id == talk.room]
         self.rooms.show(rooms, talk.room)
-        self.title_line.update(Content(talk.title(talk.room) or "clave"))
+        self.title_line.update(Content(talk.title(talk.room) or "clave"), layout=False)
         self.place.top, self.place.end = talk.part_in_sight()
         self.checklist.show(talk, said=self.messages.rows.holds_own)
         self._show_waiting()
@@ -194,8 +194,9 @@ class MainScreen(Screen[None]):
             lines.append(Content.styled(text, "$text-accent"))
         elif job is not None:
             self.set_timer(_SLOW_SECONDS, self._show_soon)
-        self.waiting.display = bool(lines)
-        self.waiting.update(Content("\n").join(lines))
+        if lines or self.waiting.display:
+            self.waiting.display = bool(lines)
+            self.waiting.update(Content("\n").join(lines))
 
     def _show_status(self) -> None:
         self.status.show(self.talk, self.messages, self._info if self.panel.shows == "info" else None)

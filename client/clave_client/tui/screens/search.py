@@ -11,7 +11,7 @@ from textual.content import Content
 from textual.timer import Timer
 from textual.types import CSSPathType
 from textual.widget import Widget
-from textual.widgets import Input, OptionList, Static
+from textual.widgets import OptionList, Static
 from textual.widgets.option_list import Option
 
 from clave_client.rpc import methods as m
@@ -20,6 +20,7 @@ from clave_client.tui.keymap import bindings
 from clave_client.tui.line_content import content_of, paragraphs
 from clave_client.tui.screens.side import SideScreen
 from clave_client.tui.talk import ScreenConversation
+from clave_client.tui.typed_ahead import Field
 from clave_client.ui.display import clock_text, date_text, name_with_warning
 from clave_client.ui.message_lines import marked_text, message_lines
 
@@ -42,7 +43,7 @@ class SearchScreen(SideScreen[FoundMessage | None]):
 
     def __init__(self, talk: ScreenConversation) -> None:
         super().__init__(talk)
-        self._input = Input(placeholder="words to find", compact=True)
+        self._input = Field(placeholder="words to find", compact=True)
         self._hits, self._around = OptionList(id="hits"), Static(id="around")
         self._found: list[FoundMessage] = []
         self._searched = m.Search(words="")

@@ -22,6 +22,7 @@ from clave_client.tui.messages import ThemeChosen
 from clave_client.tui.screens.choice import ChoiceScreen
 from clave_client.tui.screens.side import SideScreen, new_key
 from clave_client.tui.talk import ScreenConversation
+from clave_client.tui.typed_ahead import Field
 from clave_client.ui.display import clock_text, date_text, policy_text
 from clave_client.ui.hints import error_text
 from clave_client.values import RoomInfo
@@ -62,7 +63,7 @@ class SettingsScreen(SideScreen[None]):
     def __init__(self, talk: ScreenConversation) -> None:
         super().__init__(talk)
         self._list = OptionList(id="body")
-        self._wanted = Input(compact=True, id="wanted")
+        self._wanted = Field(compact=True, id="wanted")
         self._editing = ""
         self._info: RoomInfo | None = None
 

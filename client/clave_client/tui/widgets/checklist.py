@@ -25,6 +25,7 @@ class Checklist(Static):
         self._keys = keys
         self.is_wanted = False
         self.display = False
+        self._lines: list[Content] = []
 
     def show(self, talk: ScreenConversation, *, said: bool) -> None:
         """Show what is done; `said` says that the user has said something in the room that is shown."""
@@ -38,7 +39,9 @@ class Checklist(Static):
             Content.styled(f"[{'x' if done else ' '}] {words}", "$text-muted" if done else "bold")
             for done, words in steps
         ]
-        self.update(Content("\n").join(lines))
+        if lines != self._lines:
+            self._lines = lines
+            self.update(Content("\n").join(lines))
 
     def _steps(self, talk: ScreenConversation, *, said: bool) -> list[tuple[bool, str]]:
         others = [each.person for each in talk.people if each.person.account != talk.account]

@@ -11,7 +11,7 @@ from textual.widgets import TextArea
 from clave_client.tui.base_app import writable
 from clave_client.tui.keymap import AT_ONCE, SWITCHING, Keys
 from clave_client.tui.messages import About, LineTyped, ShortcutPressed, TextEdited
-from clave_client.tui.typed_ahead import pass_on
+from clave_client.tui.typed_ahead import pass_on, run_own_binding
 from clave_wire.joiners import JOINERS
 
 __all__ = ["Composer"]
@@ -64,6 +64,8 @@ class Composer(TextArea):
             or self._call_back(event.key)
         ):
             event.prevent_default().stop()
+        else:
+            await run_own_binding(self, event)
 
     def _do(self, action: str) -> None:
         match action:

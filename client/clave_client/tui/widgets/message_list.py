@@ -177,7 +177,8 @@ class MessageList(ScrollView, can_focus=True):
             self._scroll_to_end()
 
     def _changed(self) -> None:
-        self.virtual_size = Size(self._columns, self._rows.height)
+        # Not by assignment, after which Textual would lay out and draw the whole screen.
+        self.set_reactive(MessageList.virtual_size, Size(self._columns, self._rows.height))
         self.refresh()
 
     def _scroll_to_end(self) -> None:
@@ -212,22 +213,36 @@ class MessageList(ScrollView, can_focus=True):
     def notify_style_update(self) -> None:
         """Take the colours of another theme."""
         self._style_cache.clear()
+        self._rows.forget_drawn()
         super().notify_style_update()
 
     def render_line(self, y: int) -> Strip:
         """Draw one line of what is in sight."""
         number = self.scroll_offset.y + y
-        line, base, sign = self._rows.line(number), "", " "
-        row = self._rows.row_at(number) if self._chosen else None
-        if row is not None and id(row) in self._chosen:
-            base, sign = ("cursor" if row is self._cursor else "chosen"), "\N{LEFT HALF BLOCK}"
+        found = self._rows.find(number)
+        if found is None:
+            return Strip.blank(self.size.width, self._style(""))
+        row, place = found
+        selection = self.text_selection
+        span = None if selection is None else selection.get_span(number)
+        if span is None and id(row) not in self._chosen:  # the same wherever it stands
+            strip = row.drawn.get(place)
+            if strip is None or strip.cell_length != self.size.width:
+                strip = row.drawn[place] = self._draw(self._rows.line(number))
+            return strip.apply_offsets(0, number)
+        base = ""
+        if id(row) in self._chosen:
+            base = "cursor" if row is self._cursor else "chosen"
+        return self._draw(self._rows.line(number), base, span).apply_offsets(0, number)
+
+    def _draw(self, line: Line, base: str = "", span: tuple[int, int] | None = None) -> Strip:
+        """Return a line as it is drawn; `base` is "chosen" or "cursor", `span` what is selected of it."""
+        sign = "\N{LEFT HALF BLOCK}" if base else " "
         shown: Line = [(base, sign), *((f"{base} {names}", text) for names, text in line)]
         segments = [Segment(text, self._style(names)) for names, text in shown]
-        selection = self.text_selection
-        if selection is not None and (span := selection.get_span(number)) is not None:
+        if span is not None:
             segments = _select(segments, span, self.screen.get_component_rich_style("screen--selection"))
-        strip = Strip(segments).adjust_cell_length(self.size.width, self._style(base))
-        return strip.apply_offsets(0, number)
+        return Strip(segments).adjust_cell_length(self.size.width, self._style(base))
 
     def _style(self, names: str) -> Style:
         style = self._style_cache.get(names)

@@ -28,6 +28,10 @@ class PlaceBar(Widget):
     top: reactive[float] = reactive(0.0)
     end: reactive[float] = reactive(1.0)
 
+    def __init__(self) -> None:
+        super().__init__()
+        self._drawn: dict[str, Strip] = {}
+
     def render_line(self, y: int) -> Strip:
         """Draw one line of the bar."""
         height = max(1, self.size.height)
@@ -35,7 +39,16 @@ class PlaceBar(Widget):
         last = max(first + 1, round(self.end * height))
         is_all = self.top <= 0.0 and self.end >= 1.0
         sign = " " if is_all else _BAR if first <= y < last else _TRACK
-        return Strip([Segment(sign, self.rich_style + Style(dim=sign == _TRACK))])
+        strip = self._drawn.get(sign)
+        if strip is None:
+            style = self.rich_style + Style(dim=sign == _TRACK)
+            strip = self._drawn[sign] = Strip([Segment(sign, style)], 1)
+        return strip
+
+    def notify_style_update(self) -> None:
+        """Take the colours of another theme."""
+        self._drawn.clear()
+        super().notify_style_update()
 
     def on_mouse_down(self, event: MouseDown) -> None:
         """Go to where the mouse is."""

@@ -13,7 +13,7 @@ from textual.widgets import Input, OptionList
 from textual.widgets.option_list import Option
 
 from clave_client.rpc.values import RoomSummary
-from clave_client.tui.typed_ahead import pass_on
+from clave_client.tui.typed_ahead import Field, pass_on
 from clave_client.values import Phase
 
 __all__ = ["RoomList"]
@@ -126,7 +126,7 @@ class RoomList(Vertical):
             self._leave()
 
 
-class _Filter(Input):
+class _Filter(Field):
     """Takes a part of a title; `by` is called with the keys that do something else."""
 
     def __init__(self, by: Callable[[str], None]) -> None:
@@ -134,9 +134,7 @@ class _Filter(Input):
         self._by = by
 
     async def _on_key(self, event: Key) -> None:
-        if pass_on(self, event):
-            return
-        if event.key in ("up", "down", "enter", "escape"):
+        if event.key in ("up", "down", "enter", "escape") and not pass_on(self, event):
             event.prevent_default().stop()
             self._by(event.key)
 

@@ -41,16 +41,18 @@ class StatusLine(Static):
         if new:
             words.append(f"{new} new elsewhere, {self._keys.shown('main', 'next_unread')}")
         words.append(f"{self._keys.shown('main', 'help')} help")
+        if words == self._words:
+            return
         self._words = words
         if time.monotonic() >= self._flash_until:
-            self.update(Content("   ".join(words)))
+            self.update(Content("   ".join(words)), layout=False)
 
     def flash(self, text: str) -> None:
         """Say something for a moment."""
         self._flash_until = time.monotonic() + _FLASH_SECONDS
-        self.update(Content(text))
+        self.update(Content(text), layout=False)
         self.set_timer(_FLASH_SECONDS, self._end_flash)
 
     def _end_flash(self) -> None:
         if time.monotonic() >= self._flash_until:
-            self.update(Content("   ".join(self._words)))
+            self.update(Content("   ".join(self._words)), layout=False)
