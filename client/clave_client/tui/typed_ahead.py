@@ -15,12 +15,11 @@ async def run_own_binding(widget: Widget, event: Key) -> bool:
     Textual would run it later, after the key has gone up to the app: a letter that is typed quickly behind
     Backspace would be there first.
     """
-    bindings = widget._bindings.key_to_bindings.get(event.key)
-    if not bindings:
-        return False
-    event.prevent_default().stop()
-    await widget.run_action(bindings[0].action)
-    return True
+    for binding in widget._bindings.key_to_bindings.get(event.key, ()):
+        if await widget.app.run_action(binding.action, widget):
+            event.prevent_default().stop()
+            return True
+    return False
 
 
 def pass_on(widget: Widget, event: Key) -> bool:
