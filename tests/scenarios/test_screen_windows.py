@@ -105,6 +105,7 @@ async def test_the_list_of_rooms_names_nothing_that_waits_once_it_is_sent(tmp_pa
         await there.relay.kill()
         async with there.window() as red:
             await red.shows(OFFLINE)
+            await red.shows("> friends")
             await says(red, "written meanwhile")
             await red.shows("friends 1 waiting")
             await there.relay.start()
