@@ -229,7 +229,6 @@ async def test_a_line_typed_while_the_program_starts_is_sent(tmp_path: Path) -> 
         assert there.blue.texts(there.room)[0] == "first"
 
 
-@pytest.mark.xfail(strict=True, reason="keys that are Textual bindings run after what was typed behind them")
 async def test_keys_that_edit_are_taken_in_their_turn(tmp_path: Path) -> None:
     async with two_friends(tmp_path) as there, there.window() as red:
         await ready(red)
