@@ -99,7 +99,6 @@ async def test_a_room_opened_in_one_window_is_in_the_list_of_the_other(tmp_path:
         assert "  other" in first.text
 
 
-@pytest.mark.xfail(strict=True, reason="the list of rooms is not told that what waited was sent")
 async def test_the_list_of_rooms_names_nothing_that_waits_once_it_is_sent(tmp_path: Path) -> None:
     async with two_friends(tmp_path) as there:
         await there.relay.kill()

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import time
 from collections.abc import Awaitable, Callable
-from typing import Final
+from typing import ClassVar, Final
+
+from textual.binding import Binding, BindingType
 
 from clave_client.rpc.session import Session
 from clave_client.tui.base_app import BaseApp
@@ -27,6 +29,7 @@ class ClaveApp(BaseApp[None]):
     """
 
     TITLE = "clave"
+    BINDINGS: ClassVar[list[BindingType]] = [Binding("ctrl+q", "leave", show=False, id="main.leave")]
 
     def __init__(
         self,
@@ -45,11 +48,19 @@ class ClaveApp(BaseApp[None]):
         self._rang_at = 0.0
         self._keep_theme = keep_theme
         self.keys = keys or Keys()
+        self.main: MainScreen | None = None
+        """The main screen, once it is open."""
         self.set_keymap(self.keys.changed)
 
     def on_mount(self) -> None:
         """Open the main screen."""
-        self.push_screen(MainScreen(self._session, self._room, self._fail, self._alert, self.keys))
+        self.main = MainScreen(self._session, self._room, self._fail, self._alert, self.keys)
+        self.push_screen(self.main)
+
+    def action_leave(self) -> None:
+        """Leave as `exit` does, also from another screen than the main one."""
+        if self.main is not None:
+            self.main.do("leave")
 
     def _alert(self) -> None:
         now = time.monotonic()

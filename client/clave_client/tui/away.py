@@ -32,12 +32,18 @@ _END: Final = "--- Enter goes back to clave ---"
 @asynccontextmanager
 async def _away(app: App[Any]) -> AsyncIterator[None]:
     """Give the terminal back; nothing is drawn meanwhile. Raises `UsageError` without a terminal."""
+    failure: BaseException | None = None
     try:
         with app.batch_update(), app.suspend():
-            yield
+            try:
+                yield
+            except BaseException as error:  # noqa: BLE001  (raised below: Textual comes back without errors only)
+                failure = error
     except SuspendNotSupported:
         raise UsageError("this takes a terminal") from None
     app.refresh(layout=True)
+    if failure is not None:
+        raise failure
 
 
 async def edit_text(app: App[Any], text: str) -> str:

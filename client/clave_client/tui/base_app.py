@@ -5,24 +5,38 @@ Knows no screen of theirs.
 
 from __future__ import annotations
 
+import asyncio
 import re
+import time
 from collections.abc import Sequence
 from pathlib import Path, PurePath
-from typing import ClassVar, Final, TypeVar
+from typing import Any, ClassVar, Final, TypeVar
 
 from rich.segment import Segment
 from textual.app import App
 from textual.color import Color
-from textual.events import Event, Paste
+from textual.driver import Driver
+from textual.drivers.linux_driver import LinuxDriver
+from textual.events import Event, Key, Paste
 from textual.filter import LineFilter, Monochrome, NoColor
+from textual.screen import Screen
 
 from clave_client.tui.alt_keys import take_alt_at_once
+from clave_client.tui.drivers import TerminalDriver
 from clave_client.tui.themes import DARK, THEMES
 from clave_wire.text import sanitize
 
 __all__ = ["BaseApp", "writable"]
 
 R = TypeVar("R")
+
+_HOLD_SECONDS: Final = 0.005
+_MOST_HOLD_SECONDS: Final = 2.0
+"""How often it is seen whether a screen takes keys, and how long they are kept at most."""
+
+_LINE_FEED: Final = "ctrl+j"
+_START_SECONDS: Final = 2.0
+"""How long after the start a line feed is an Enter that was typed before."""
 
 _STEERING: Final = re.compile("[\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069]")
 """Controls, and what changes the direction of the text around it."""
@@ -49,7 +63,7 @@ def writable(text: str) -> str:
     return sanitize(text.replace("\r\n", "\n").replace("\r", "\n"), multiline=True, joiners=True)
 
 
-class BaseApp(App[R]):
+class BaseApp(App[R], inherit_bindings=False):
     """A program of clave. `theme` names one of `available_themes`; by another name it is the dark one."""
 
     CSS_PATH: ClassVar[str | PurePath | list[str | PurePath] | None] = Path(__file__).with_suffix(".tcss")
@@ -61,20 +75,85 @@ class BaseApp(App[R]):
         self.failure: Exception | None = None
         """What ended it, for whoever runs it to raise."""
         self._printable = _Printable()
+        self._began = time.monotonic()
+        self._held: list[Key] | None = None
+        self._held_later: list[Key] = []
         self.animation_level = "none"  # what moves slowly costs time, and is no more to be read
         for each in THEMES:
             self.register_theme(each)
         self.theme = theme if theme in self.available_themes else DARK.name
+
+    def get_driver_class(self) -> type[Driver]:
+        """Return what draws on a terminal."""
+        found = super().get_driver_class()
+        return TerminalDriver if issubclass(found, LinuxDriver) else found
 
     def get_line_filters(self) -> Sequence[LineFilter]:
         """Return what is done to all that is drawn: with NO_COLOR it has no colours at all."""
         found = [NoColor() if isinstance(each, Monochrome) else each for each in super().get_line_filters()]
         return [self._printable, *found]
 
+    # --- keys that are typed before a screen is there to take them ---
+
+    @property
+    def is_holding(self) -> bool:
+        """Whether keys wait for another screen."""
+        return self._held is not None
+
+    def hold_keys(self) -> None:
+        """Keep keys until the screen that is opened now takes them, or `release_keys`."""
+        if self._held is None:
+            self._held, self._held_later = [], []
+            self.run_worker(self._release_when_ready(self.screen), group="keys")
+
+    def hold(self, event: Key) -> None:
+        """Keep a key that waited at a widget already, before those that come now."""
+        if self._held is not None:
+            self._held.append(event)
+
+    def release_keys(self) -> None:
+        """Hand the keys on to what has the focus now."""
+        if self._held is None:
+            return
+        events, self._held = [*self._held, *self._held_later], None
+        for event in events:
+            (self.focused or self.screen)._forward_event(Key(event.key, event.character))
+
+    async def _release_when_ready(self, former: Screen[Any]) -> None:
+        ends = time.monotonic() + _MOST_HOLD_SECONDS
+        while self._held is not None and time.monotonic() < ends:
+            screen = self.screen
+            if screen is not former and screen.is_mounted and (screen.focused or not screen.focus_chain):
+                break
+            await asyncio.sleep(_HOLD_SECONDS)
+        self.release_keys()
+
+    async def run_to_end(self) -> R | None:
+        """Run until the user leaves, and return the result. Raises what ended it before.
+
+        Textual takes a cancellation for an end like others: here it is raised, once all is in order.
+        """
+        result = await self.run_async()
+        task = asyncio.current_task()
+        if task is not None and task.cancelling():
+            raise asyncio.CancelledError
+        if self.failure is not None:
+            raise self.failure
+        return result
+
     async def on_event(self, event: Event) -> None:
         """Take a paste without what could steer the terminal, and without the line ends at its end."""
         if isinstance(event, Paste) and not event.is_forwarded:
             event = Paste(writable(event.text).rstrip("\n"))
+        elif (
+            isinstance(event, Key)
+            and (event.key, event.is_forwarded) == (_LINE_FEED, False)
+            and time.monotonic() - self._began < _START_SECONDS
+        ):  # Enter, typed before the program had the terminal, which made a line feed of it
+            event = Key("enter", "\r")
+        if isinstance(event, Key) and self._held is not None and not event.is_forwarded:
+            self._held_later.append(event)
+            return
         await super().on_event(event)
 
     def _handle_exception(self, error: Exception) -> None:

@@ -8,9 +8,10 @@ import time
 from collections import deque
 from collections.abc import AsyncIterator, Callable, Iterable
 from contextlib import asynccontextmanager
+from pathlib import Path, PurePath
 from typing import ClassVar, Final
 
-from textual.app import App, ComposeResult
+from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import Container, VerticalScroll
 from textual.content import Content
@@ -18,7 +19,8 @@ from textual.events import Resize
 from textual.widgets import Input, Static
 
 from clave_client.events import Event, PresenceChanged
-from clave_client.tui.themes import DARK, THEMES
+from clave_client.tui.base_app import BaseApp
+from clave_client.tui.typed_ahead import Field
 from clave_client.ui.demo_script import PEOPLE, TITLE, Play, played
 from clave_client.ui.display import Line, event_line, own_message_line
 from clave_client.ui.inspection_lines import relay_view_lines
@@ -89,15 +91,17 @@ class _Pane(VerticalScroll):
             self._text.update(Content("\n").join(map(_content, rows)))
 
 
-class DemoApp(App[None]):
+class DemoApp(BaseApp[None]):
     """The stage of the demo, on one screen. Each line of the script waits `pace` seconds.
 
-    `clock` returns seconds since 1970; `failure` is what ended it, for whoever runs it to raise.
+    `clock` returns seconds since 1970.
     """
 
     TITLE = "clave demo"
-    CSS_PATH = "demo.tcss"
-    ENABLE_COMMAND_PALETTE = False
+    CSS_PATH: ClassVar[str | PurePath | list[str | PurePath] | None] = [
+        Path(__file__).with_name("base_app.tcss"),
+        "demo.tcss",
+    ]
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("ctrl+q,escape,ctrl+c", "leave", "quit", priority=True),
         Binding("f2", "receipt", "receipt", priority=True),
@@ -108,16 +112,12 @@ class DemoApp(App[None]):
         super().__init__()
         self.pace = pace
         self._time = clock
-        self.failure: Exception | None = None
         self._people = {name: _Pane(f"what {name} sees", name) for name in PEOPLE}
         self._relay = _Pane("what the relay sees", "relay")
         self._receipt = _Pane("the receipt: what the relay learned", "receipt", from_top=True)
         self._heading, self._input = Static(_WAITING, id="heading", markup=False), _TypedLine()
         self._typed: asyncio.Queue[str] = asyncio.Queue()
         self._is_shown = asyncio.Event()
-        for theme in THEMES:
-            self.register_theme(theme)
-        self.theme = DARK.name
 
     def compose(self) -> ComposeResult:
         """Put the people above the relay, and a line to write below."""
@@ -227,21 +227,12 @@ class DemoApp(App[None]):
 
     # --- ends ---
 
-    def _handle_exception(self, error: Exception) -> None:
-        """End because of a defect, without Textual's traceback: that shows the values of variables."""
-        if self._exception is None:
-            self._exception = error
-            self._exception_event.set()
-        self.failure = self.failure or error
-        self._return_code = 1
-        self._close_messages_no_wait()
-
     def _fail(self, error: Exception) -> None:
         self.failure = self.failure or error
         self.exit(return_code=1)
 
 
-class _TypedLine(Input):
+class _TypedLine(Field):
     """The line that the user writes as red."""
 
     def __init__(self) -> None:
@@ -274,9 +265,4 @@ async def run_demo_screen() -> None:
     """Show the demo until the user leaves. Raises what ended it before."""
     app = DemoApp()
     async with playing(app):
-        await app.run_async()
-    task = asyncio.current_task()
-    if task is not None and task.cancelling():
-        raise asyncio.CancelledError  # Textual has ended in order, and taken it for an end like others
-    if app.failure is not None:
-        raise app.failure
+        await app.run_to_end()

@@ -74,6 +74,8 @@ class FirstRun(BaseApp[Answers | None]):
 
     def on_mount(self) -> None:
         """Begin with the first question that has no answer."""
+        self.query_one("#name", Field).entered = self._named
+        self.query_one("#relay", Field).entered = self._start
         if self._problem and self._answers.name:
             self.query_one("#relay").focus()
         elif self._names and not self._answers.name:
@@ -85,11 +87,16 @@ class FirstRun(BaseApp[Answers | None]):
         """Go on with a profile there is."""
         self.exit(Answers(self._names[event.option_index]))
 
-    def on_input_submitted(self, event: Input.Submitted) -> None:
+    def on_input_changed(self, event: Input.Changed) -> None:
+        """Forget what was wrong with an answer that is another one now."""
+        if event.value != (self._answers.name if event.input.id == "name" else self._answers.relay):
+            self.query_one("#problem", Static).update("")
+
+    def _named(self) -> None:
         """Go on to the next question, or start."""
-        relay = self.query_one("#relay", Input)
-        if event.input.id == "name" and event.value.strip() and not relay.value:
-            relay.focus()
+        name, relay = (self.query_one(part, Input) for part in ("#name", "#relay"))
+        if name.value.strip() and not relay.value:
+            self.screen.set_focus(relay)
         else:
             self._start()
 
@@ -119,4 +126,4 @@ class FirstRun(BaseApp[Answers | None]):
 
 async def ask_first(home: Path, names: Sequence[str], answers: Answers, problem: str) -> Answers | None:
     """Return what the user answers, None if they leave; `home` is the folder of all profiles."""
-    return await FirstRun(names, answers, problem, theme=chosen_theme(home)).run_async()
+    return await FirstRun(names, answers, problem, theme=chosen_theme(home)).run_to_end()

@@ -20,6 +20,7 @@ __all__ = [
     "AT_ONCE",
     "FILE_NAME",
     "KEYMAP",
+    "OPENING",
     "SWITCHING",
     "KeyAction",
     "Keys",
@@ -146,8 +147,11 @@ KEYMAP: Final[Mapping[str, tuple[KeyAction, ...]]] = {
 
 
 def bindings(place: str, *, by: str = "") -> list[BindingType]:
-    """Return the bindings of a screen or widget, each with an id; with `by` all are done by that action."""
-    return [
+    """Return the bindings of a screen or widget, each with an id; with `by` all are done by that action.
+
+    Those of "side" leave the program too, as from the main screen.
+    """
+    found: list[BindingType] = [
         Binding(
             each.keys,
             f"{by}({each.id!r})" if by else each.id,
@@ -157,6 +161,9 @@ def bindings(place: str, *, by: str = "") -> list[BindingType]:
         )
         for each in KEYMAP[place]
     ]
+    if place == "side":
+        found.append(Binding("ctrl+q", "app.leave", show=False, id="main.leave"))
+    return found
 
 
 class Keys:
@@ -194,7 +201,12 @@ SWITCHING: Final = frozenset(
 )
 """Actions that lead to another room: what is written stays with the one that is left."""
 
-AT_ONCE: Final = frozenset({"write", "select", "find_room", "answer_last", "edit_last"})
+OPENING: Final = frozenset(
+    {"palette", "help", "jump", "search", "invite", "verify", "links", "devices", "settings"}
+)
+"""Actions that open another screen: what is typed next is for that."""
+
+AT_ONCE: Final = OPENING | {"write", "select", "find_room", "answer_last", "edit_last"}
 """Actions that change where is written: the composer has them done before what is typed next."""
 
 _KEY: Final = re.compile(r"(?:(?:ctrl|alt|shift|super)\+)*[a-z0-9_]+")

@@ -25,6 +25,7 @@ _THEME_NAME: Final = "theme"
 """A file in the folder of all profiles, with the name of the theme."""
 
 _MOST_THEME_BYTES: Final = 100
+_MOST_KEEP_SECONDS: Final = 1.0
 
 
 async def run_screen(
@@ -60,9 +61,10 @@ async def run_screen(
             theme=chosen_theme(home),
             keep_theme=partial(_keep_theme, home),
         )
-        await window.app.run_async()
-        if window.app.failure is not None:
-            raise window.app.failure
+        try:
+            await window.app.run_to_end()
+        finally:
+            await window.keep_draft()
         return window.app.return_code or 0
 
 
@@ -87,8 +89,7 @@ class _Window:
         self._tasks: set[asyncio.Task[None]] = set()
 
     def _main(self) -> MainScreen | None:
-        stack = self.app.screen_stack if self.app is not None and self.app.is_running else []
-        return next((screen for screen in stack if isinstance(screen, MainScreen)), None)
+        return self.app.main if self.app is not None and self.app.is_running else None
 
     def stalled(self, process: int) -> None:
         main = self._main()
@@ -105,6 +106,14 @@ class _Window:
     async def _refresh(self, main: MainScreen) -> None:
         with contextlib.suppress(ClientError):  # which whoever waits for the next event is told of
             await main.talk.refresh()
+
+    async def keep_draft(self) -> None:
+        """Keep what was written and not sent, also when a signal ended the program."""
+        main = None if self.app is None else self.app.main
+        if main is not None and not main.talk.finished:
+            with contextlib.suppress(ClientError, TimeoutError):
+                async with asyncio.timeout(_MOST_KEEP_SECONDS):
+                    await main.talk.keep_draft(main.text())
 
     async def ask_passphrase(self) -> str:
         return "" if self.app is None else await ask_secret(self.app, OWNER_ENDED)

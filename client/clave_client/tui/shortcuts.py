@@ -10,7 +10,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
 from clave_client.errors import UsageError
-from clave_client.tui.keymap import AT_ONCE
+from clave_client.tui.keymap import AT_ONCE, OPENING
 from clave_client.ui.chat_commands import switch_to_unread
 from clave_client.ui.draft_line import TypedText
 from clave_client.values import Phase
@@ -29,7 +29,7 @@ async def _next_unread(screen: MainScreen, typed: TypedText) -> None:
 
 async def _go_by(step: int, screen: MainScreen, typed: TypedText) -> None:
     """Enter the room that is `step` places below the current one in the list."""
-    rooms = [room for room in screen.rooms.order if room.phase is Phase.JOINED]
+    rooms = [room for room in screen.listed_rooms() if room.phase is Phase.JOINED]
     if rooms:
         place = next(
             (n for n, room in enumerate(rooms) if room.id == screen.talk.room), -1 if step > 0 else 0
@@ -39,7 +39,7 @@ async def _go_by(step: int, screen: MainScreen, typed: TypedText) -> None:
 
 async def _go_to(number: int, screen: MainScreen, typed: TypedText) -> None:
     """Enter the room with this number in the list."""
-    rooms = screen.rooms.order
+    rooms = screen.listed_rooms()
     if number <= len(rooms) and rooms[number - 1].phase is Phase.JOINED:
         await screen.talk.enter(rooms[number - 1].id, typed)
 
@@ -170,7 +170,7 @@ async def _search(screen: MainScreen) -> None:
 ACTIONS: Final[Mapping[str, Callable[[MainScreen], Awaitable[None]]]] = {
     "palette": _palette,
     "jump": _jump,
-    **{action: partial(_at_once, action) for action in AT_ONCE},
+    **{action: partial(_at_once, action) for action in AT_ONCE - OPENING},
     "members": partial(_panel, "members"),
     "info": partial(_panel, "info"),
     "older": _older,

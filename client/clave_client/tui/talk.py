@@ -244,6 +244,10 @@ class ScreenConversation(Conversation):
             with self.while_it_lasts(room), contextlib.suppress(ClientError):
                 await self.session.ask(m.MarkShown(room=room.hex(), seq=seq, until=True))
 
+    async def keep_draft(self, text: str) -> None:
+        """Keep what was written and not sent with the current room."""
+        await self._keep_draft(text)
+
     async def finish(self) -> None:
         """Note what was shown, and wait for what was not sent."""
         if self._marking is not None:

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from textual.events import Key
 from textual.widget import Widget
 from textual.widgets import Input
+
+from clave_client.tui.base_app import BaseApp
 
 __all__ = ["Field", "pass_on", "run_own_binding"]
 
@@ -24,6 +28,11 @@ async def run_own_binding(widget: Widget, event: Key) -> bool:
 
 def pass_on(widget: Widget, event: Key) -> bool:
     """Give a key to what has the focus, if that is another than where it waited; return whether."""
+    app = widget.app
+    if isinstance(app, BaseApp) and app.is_holding:
+        event.prevent_default().stop()
+        app.hold(event)
+        return True
     focused = widget.screen.focused
     if focused is None or focused is widget:
         return False
@@ -33,8 +42,21 @@ def pass_on(widget: Widget, event: Key) -> bool:
 
 
 class Field(Input):
-    """A field that takes all its keys in turn; Enter is handled as in any `Input`."""
+    """A field that takes all its keys in turn.
+
+    `entered` is called at Enter, before what is typed next; without it Enter is handled as in any `Input`.
+    """
+
+    entered: Callable[[], None] | None = None
 
     async def _on_key(self, event: Key) -> None:
-        if not pass_on(self, event):
+        if pass_on(self, event):
+            return
+        if event.key in ("tab", "shift+tab"):
+            event.prevent_default().stop()
+            (self.screen.focus_next if event.key == "tab" else self.screen.focus_previous)()
+        elif event.key == "enter" and self.entered is not None:
+            event.prevent_default().stop()
+            self.entered()
+        else:
             await run_own_binding(self, event)

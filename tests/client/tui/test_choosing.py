@@ -129,9 +129,8 @@ async def test_a_letter_jumps_to_a_message_or_a_room(tmp_path: Path) -> None:
         await red.shows("attic is open")
         await red.pilot.press("alt+j")
         await red.until(lambda: isinstance(red.pilot.app.screen, JumpScreen))
-        await red.shows("friends")
-        row = next(line for line in red.lines if "friends" in line)
-        letter = row.strip()[0]
+        await red.until(lambda: any(line[2:9] == "friends" and line[0] != " " for line in red.lines))
+        letter = next(line[0] for line in red.lines if line[2:9] == "friends")
         await red.pilot.press(letter)
         await red.until(lambda: red.main.talk.title(red.main.talk.room) == "friends")
         await red.shows("the newest one")

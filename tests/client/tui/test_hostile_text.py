@@ -48,6 +48,8 @@ async def test_only_the_programs_own_sequences_come_out(tmp_path: Path, seed: in
     script = str(Path(__file__).parent / "hostile_window.py")
     paths = str(Path(__file__).parents[2])
     async with terminal(script, str(tmp_path), str(seed), PYTHONPATH=paths, LANG="C.UTF-8") as window:
+        await window.shows("--- new ---")
+        window.press("\x1b[1;5F")
         await window.shows(END)
         for key, shown in _KEYS:
             window.press(key)

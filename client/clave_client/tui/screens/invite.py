@@ -78,6 +78,7 @@ class InviteScreen(SideScreen[None]):
         if not name:
             self.show_error("say whom: type a name, or make a link")
         elif room := self.current():
+            self._whom.select_all()  # so that another name takes its place
             self.begin(self.do(m.Invite(room=room, name=name, key=new_key()), self._invited))
 
     def _invited(self, person: Person) -> None:

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import signal
 import time
+from collections import Counter
 from collections.abc import Awaitable, Callable, Coroutine
 from functools import partial
 from typing import Any, ClassVar, Final
 
+from msgspec.structs import replace
 from textual.app import ComposeResult
 from textual.binding import BindingType
 from textual.containers import Horizontal, Vertical
@@ -20,8 +24,9 @@ from clave_client.errors import ClientError, UsageError
 from clave_client.events import MessageKind
 from clave_client.rpc import methods as m
 from clave_client.rpc.session import Session
-from clave_client.rpc.values import HistoryMessage
-from clave_client.tui.keymap import Keys, bindings
+from clave_client.rpc.values import HistoryMessage, RoomSummary
+from clave_client.tui.base_app import BaseApp
+from clave_client.tui.keymap import OPENING, Keys, bindings
 from clave_client.tui.message_actions import act_on, copy_text
 from clave_client.tui.messages import (
     About,
@@ -39,9 +44,10 @@ from clave_client.tui.widgets.completion_list import CompletionList
 from clave_client.tui.widgets.composer import Composer
 from clave_client.tui.widgets.message_list import MessageList
 from clave_client.tui.widgets.place_bar import PlaceBar
-from clave_client.tui.widgets.room_list import RoomList
+from clave_client.tui.widgets.room_list import RoomList, in_order
 from clave_client.tui.widgets.room_panel import RoomPanel
 from clave_client.tui.widgets.status_line import StatusLine
+from clave_client.tui.widgets.waiting_lines import WaitingLines
 from clave_client.ui.chat_commands import run_input, run_shortcut
 from clave_client.ui.completing import completions
 from clave_client.ui.display import note
@@ -51,7 +57,7 @@ from clave_client.ui.link_text import holds_link
 from clave_client.ui.message_lines import copied_text, short
 from clave_client.ui.terminal.input_queue import InputQueue, Job
 from clave_client.ui.terminal.interrupts import Interrupt, Interrupts
-from clave_client.values import Phase, RoomInfo
+from clave_client.values import Phase
 
 __all__ = ["MainScreen"]
 
@@ -93,7 +99,7 @@ class MainScreen(Screen[None]):
         self.completions, self.place = CompletionList(), PlaceBar()
         self.composer = Composer(keys, self._choose_completion, self.do_at_once)
         self.title_line, self.status = Static(id="title"), StatusLine(keys)
-        self.banner, self.waiting, self.checklist = Static(id="banner"), Static(id="waiting"), Checklist(keys)
+        self.banner, self.waiting, self.checklist = Static(id="banner"), WaitingLines(keys), Checklist(keys)
         self.fail = fail
         self.talk = ScreenConversation(session, self.messages, self._changed, alert)
         self.talk.draft = self
@@ -102,7 +108,6 @@ class MainScreen(Screen[None]):
         self._begun = asyncio.Event()
         self._switched, self._not_shown = 0, ""
         self._is_dirty = False
-        self._info: RoomInfo | None = None
         self._panel_asked = 0.0
 
     def compose(self) -> ComposeResult:
@@ -164,59 +169,37 @@ class MainScreen(Screen[None]):
             self._is_dirty = True
             self.set_timer(_FRAME_SECONDS, self._show)
 
+    def listed_rooms(self) -> list[RoomSummary]:
+        """Return the rooms of the list, in its order."""
+        talk = self.talk
+        return in_order([each for each in talk.rooms.values() if not each.archived or each.id == talk.room])
+
     def _show(self) -> None:
         """Show the rooms, the title and the status as they are now."""
         self._is_dirty = False
         if not self.is_attached:
             return
         talk = self.talk
-        rooms = [room for room in talk.rooms.values() if not room.archived or room.id == talk.room]
+        waiting = Counter(message.room for message in talk.waiting.values())
+        rooms = [replace(room, waiting=waiting[room.id]) for room in self.listed_rooms()]
         self.rooms.show(rooms, talk.room)
         self.title_line.update(Content(talk.title(talk.room) or "clave"), layout=False)
         self.place.top, self.place.end = talk.part_in_sight()
         self.checklist.show(talk, said=self.messages.rows.holds_own)
-        self._show_waiting()
+        slow = self._queue.running if self._queue.seconds >= _SLOW_SECONDS else None
+        if slow is None and self._queue.running is not None:
+            self.set_timer(_SLOW_SECONDS, self._show_soon)
+        self.waiting.show(talk, "" if slow is None else slow.label)
         self._show_status()
         if self.panel.shows and self._panel_asked <= time.monotonic():
             self._panel_asked = time.monotonic() + _PANEL_SECONDS
             self.run_worker(self._ask_panel(), exclusive=True, group="panel")
 
-    def _show_waiting(self) -> None:
-        """Show what waits to be sent in this room, and a command that takes its time."""
-        lines = [
-            Content.styled(f"waiting: {short(message.text)}", "$text-muted")
-            for message in list(self.talk.waiting.values())[:3]
-            if message.room == self.talk.room
-        ]
-        job = self._queue.running
-        if job is not None and self._queue.seconds >= _SLOW_SECONDS:
-            text = f"running: {short(job.label)}   {self.keys.shown('composer', 'stop')} stops it"
-            lines.append(Content.styled(text, "$text-accent"))
-        elif job is not None:
-            self.set_timer(_SLOW_SECONDS, self._show_soon)
-        if lines or self.waiting.display:
-            self.waiting.display = bool(lines)
-            self.waiting.update(Content("\n").join(lines))
-
     def _show_status(self) -> None:
-        self.status.show(self.talk, self.messages, self._info if self.panel.shows == "info" else None)
+        self.status.show(self.talk, self.messages, self.panel.info)
 
     async def _ask_panel(self) -> None:
-        talk = self.talk
-        if talk.room is None:
-            self.panel.clear()
-            return
-        room = talk.room.hex()
-        try:
-            if self.panel.shows == "members":
-                members = await talk.session.ask(m.ListMembers(room=room))
-                self.panel.show_members(members, talk.account)
-            else:
-                self._info = await talk.session.ask(m.GetRoomInfo(room=room))
-                profile = await talk.session.ask(m.GetProfile())
-                self.panel.show_info(self._info, profile.relay)
-        except ClientError:
-            self.panel.clear()  # the room has ended meanwhile
+        await self.panel.ask(self.talk)
         self._show_status()
 
     # --- the draft of a room, as `DraftLine` ---
@@ -258,6 +241,7 @@ class MainScreen(Screen[None]):
             self.composer.about = about
             self.put_back(text)
             self._show_banner()
+        await self._safely(self.talk.ask_members)
         kept, self._not_shown = self._not_shown, ""
         self.put_back(kept)
         if self.talk.finished:
@@ -287,7 +271,20 @@ class MainScreen(Screen[None]):
         if action in SWITCHES:
             self._queue.put(Job(action, partial(self._switch, partial(SWITCHES[action], self), text)))
         else:
-            self.run_worker(self._safely(ACTIONS[action], self), name=action)
+            app = self.app
+            if action in OPENING and isinstance(app, BaseApp):
+                app.hold_keys()
+            self.run_worker(self._perform(action), name=action)
+
+    async def _perform(self, action: str) -> None:
+        try:
+            await self._safely(ACTIONS[action], self)
+        finally:
+            if isinstance(self.app, BaseApp):
+                self.app.release_keys()
+        with contextlib.suppress(ClientError):
+            await self.talk.ask_members()  # whom the user has verified, for one
+        self._show_soon()
 
     def action_act(self, action: str) -> None:
         """Do an action of the place "main" in the keymap."""
@@ -308,11 +305,14 @@ class MainScreen(Screen[None]):
         try:
             if action == "stop":
                 self._interrupt()
+            elif action in OPENING:
+                self.do(action)
             elif action in ("answer_last", "edit_last"):
                 self._take_last(edits=action == "edit_last")
             elif action == "select":
                 self.set_focus(self.messages)
             elif action == "find_room":
+                self._hide_panel()
                 self.remove_class("narrow")
                 self.rooms.find()
             else:
@@ -334,6 +334,7 @@ class MainScreen(Screen[None]):
             self.completions.show(())
             return
         self.clear_selection()
+        self._hide_panel()
         if self.composer.has_focus:
             self.stop_answering()
         self.set_class(self.size.width < self.NARROW, "narrow")
@@ -356,7 +357,12 @@ class MainScreen(Screen[None]):
             case Interrupt.ASK:
                 self.status.flash(f"{self.keys.shown('composer', 'stop')} once more closes this window")
             case Interrupt.QUIT:
-                self.do("leave")
+                self.run_worker(self.leave(128 + signal.SIGINT))
+
+    def _hide_panel(self) -> None:
+        """Hide what is at the right, if the screen has no place for it beside the rest."""
+        if self.panel.shows and self.has_class("not-wide"):
+            self.choose_panel(self.panel.shows)
 
     def choose_panel(self, what: str) -> None:
         """Show "members" or "info" at the right, or hide them."""
@@ -365,10 +371,11 @@ class MainScreen(Screen[None]):
         self._panel_asked = 0.0
         self._show_soon()
 
-    async def leave(self) -> None:
-        """End the conversation and the program."""
+    async def leave(self, status: int = 0) -> None:
+        """End the conversation and the program, which has this exit status."""
+        self.talk.finished = True
         await self.talk.finish()
-        self.app.exit()
+        self.app.exit(return_code=status)
 
     async def _switch(self, work: Callable[[TypedText], Awaitable[None]], text: str) -> None:
         """Do what leads to another room; what was written stays with the one that is left."""

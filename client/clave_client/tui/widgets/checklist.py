@@ -13,7 +13,7 @@ from clave_client.tui.talk import ScreenConversation
 
 __all__ = ["Checklist"]
 
-_LOW: Final = 20
+_LOW: Final = 22
 """Rows below which there is no place for all steps."""
 
 

@@ -16,7 +16,7 @@ from clave_client.rpc.values import RoomSummary
 from clave_client.tui.typed_ahead import Field, pass_on
 from clave_client.values import Phase
 
-__all__ = ["RoomList"]
+__all__ = ["RoomList", "in_order"]
 
 
 class RoomList(Vertical):
@@ -45,11 +45,6 @@ class RoomList(Vertical):
         """Show these rooms; `current` is the one that is open."""
         self._rooms, self._current = list(rooms), current
         self._update()
-
-    @property
-    def order(self) -> list[RoomSummary]:
-        """The rooms in the order of the list, without a filter."""
-        return [room for _, rooms in _sections(self._rooms, "") for room in rooms]
 
     def find(self) -> None:
         """Have the user type a part of a title."""
@@ -141,6 +136,11 @@ class _Filter(Field):
 
 class _Options(OptionList):
     """The lines of the rooms."""
+
+
+def in_order(rooms: Sequence[RoomSummary]) -> list[RoomSummary]:
+    """Return rooms in the order of the list."""
+    return [room for _, members in _sections(rooms, "") for room in members]
 
 
 def _sections(rooms: Sequence[RoomSummary], part: str) -> list[tuple[str, list[RoomSummary]]]:
