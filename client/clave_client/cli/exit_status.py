@@ -8,6 +8,7 @@ import gc
 import os
 import signal
 import sys
+import threading
 from collections.abc import Callable, Coroutine, Iterator
 from typing import Final, NoReturn
 
@@ -34,6 +35,10 @@ EXIT_STATUSES: Final = {
 
 _COLLECT_AFTER: Final = 50_000
 """Objects made, and not freed, between two runs of the garbage collector."""
+
+
+_MOST_ENDING_SECONDS: Final = 15.0
+"""How long a program that was told to end may take; then it ends at once, as if it were killed."""
 
 
 class _Signalled(Exception):
@@ -107,6 +112,10 @@ async def _until_signalled(work: Callable[[], Coroutine[None, None, int | None]]
     def end(number: int) -> None:
         received.append(number)
         task.cancel()
+        # A terminal that is gone must not leave a process behind that holds the profile.
+        last = threading.Timer(_MOST_ENDING_SECONDS, os._exit, (128 + number,))
+        last.daemon = True
+        last.start()
 
     for number in (signal.SIGTERM, signal.SIGHUP):
         if signal.getsignal(number) is not signal.SIG_IGN:  # as by nohup

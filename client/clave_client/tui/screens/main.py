@@ -65,6 +65,7 @@ _WIDE: Final = 100
 """Columns below which what is at the right takes the place of the list of rooms."""
 
 _FRAME_SECONDS: Final = 1 / 15
+_REFRESH_SECONDS: Final = 5.0
 _SLOW_SECONDS: Final = 0.3
 """After how long a command that runs is named."""
 
@@ -147,9 +148,14 @@ class MainScreen(Screen[None]):
             self.checklist.is_wanted = callable(self._room) or not self.talk.rooms
             self._show_soon()
             self._begun.set()
+            self.set_interval(_REFRESH_SECONDS, self._refresh)
             await self.talk.listen()
         except Exception as error:  # noqa: BLE001  (whoever runs the app raises it)
             self.fail(error)
+
+    def _refresh(self) -> None:
+        """Ask for the rooms: no event tells what other windows and devices have opened or read."""
+        self.run_worker(self._quietly(self.talk.refresh()), exclusive=True, group="rooms")
 
     async def _run_jobs(self) -> None:
         try:
@@ -182,6 +188,8 @@ class MainScreen(Screen[None]):
         talk = self.talk
         waiting = Counter(message.room for message in talk.waiting.values())
         rooms = [replace(room, waiting=waiting[room.id]) for room in self.listed_rooms()]
+        if not self.messages.has_newer:  # what is in sight is noted as shown a little later
+            rooms = [replace(each, unread=0, mentions=0) if each.id == talk.room else each for each in rooms]
         self.rooms.show(rooms, talk.room)
         self.title_line.update(Content(talk.title(talk.room) or "clave"), layout=False)
         self.place.top, self.place.end = talk.part_in_sight()
@@ -287,7 +295,7 @@ class MainScreen(Screen[None]):
         self._show_soon()
 
     def action_act(self, action: str) -> None:
-        """Do an action of the place "main" in the keymap."""
+        """Do an action of the place "main"."""
         self.do(action, self.composer.cut() if action in SWITCHES else "")
 
     def go(self, room: bytes, seq: int = 0) -> None:
@@ -337,8 +345,7 @@ class MainScreen(Screen[None]):
         self._hide_panel()
         if self.composer.has_focus:
             self.stop_answering()
-        self.set_class(self.size.width < self.NARROW, "narrow")
-        self.set_focus(self.composer)
+        self.leave_rooms()
 
     def _interrupt(self) -> None:
         """Do what Ctrl-C does: copy what is selected, or cancel what runs, or empty the line, or ask."""
@@ -420,11 +427,9 @@ class MainScreen(Screen[None]):
         """Show the messages at a place of the history."""
         self.run_worker(self._safely(self.talk.show_place, event.place), exclusive=True, group="place")
 
-    async def _quietly(self, work: Coroutine[Any, Any, None]) -> None:
-        try:
+    async def _quietly(self, work: Coroutine[Any, Any, object]) -> None:
+        with contextlib.suppress(ClientError):  # whoever waits for the next event is told
             await work
-        except ClientError:
-            self._show_soon()  # whoever waits for the next event is told
 
     def _act(self, action: str, messages: list[HistoryMessage]) -> None:
         """Do something to the chosen messages; what leads to the composer at once."""
