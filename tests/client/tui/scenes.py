@@ -76,13 +76,14 @@ async def wear(pilot: Pilot[Any], theme: str) -> None:
     pilot.app.theme = theme
     pilot.app.refresh_css(animate=False)  # now, and not at some time
     await pilot.pause()
-    for widget in pilot.app.screen.query("*"):
-        if isinstance(widget, Input | TextArea):
-            widget.cursor_blink = False
-            widget._pause_blink(visible=True)
+    fields = [each for each in pilot.app.screen.query("*") if isinstance(each, Input | TextArea)]
+    for field in fields:
+        field.cursor_blink = False
     before = ""
     while (now := snapshot_of(pilot.app)) != before:
         before = now
+        for field in fields:
+            field._pause_blink(visible=True)
         await pilot.pause(0.05)
 
 

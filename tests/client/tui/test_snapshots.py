@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
@@ -43,7 +44,7 @@ async def test_each_view_looks_as_it_is_stored(size: tuple[int, int], tmp_path: 
     assert not different, "\n".join(different)
 
 
-@pytest.mark.skipif(UPDATE, reason="the snapshots are being stored")
+@pytest.mark.skipif(UPDATE in os.environ, reason="the snapshots are being stored")
 def test_each_stored_snapshot_is_of_a_scene() -> None:
     names = {
         snapshot_name(scene, size, theme) for scene in (*SCENES, *VIEWS) for size in SIZES for theme in THEMES
