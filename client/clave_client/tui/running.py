@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import gc
 from collections.abc import Awaitable, Callable
 from functools import partial
 from pathlib import Path
@@ -25,6 +26,9 @@ _THEME_NAME: Final = "theme"
 """A file in the folder of all profiles, with the name of the theme."""
 
 _MOST_THEME_BYTES: Final = 100
+_COLLECT_AFTER: Final = 5_000
+"""Objects made, and not freed, between two runs of the garbage collector, for which keys wait."""
+
 _MOST_KEEP_SECONDS: Final = 1.0
 
 
@@ -61,6 +65,8 @@ async def run_screen(
             theme=chosen_theme(home),
             keep_theme=partial(_keep_theme, home),
         )
+        gc.freeze()  # what was imported stays
+        gc.set_threshold(_COLLECT_AFTER)
         try:
             await window.app.run_to_end()
         finally:
