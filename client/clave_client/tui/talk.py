@@ -42,6 +42,7 @@ class ScreenConversation(Conversation):
         super().__init__(session, self._note, interactive=True)
         self._list = messages
         self._to_mark: dict[bytes, int] = {}
+        self._marked: dict[bytes, int] = {}
         self._marking: asyncio.Task[None] | None = None
         self._oldest = self._newest = 0
         self.connect(self._note, changed, lambda *_: alert())
@@ -126,8 +127,6 @@ class ScreenConversation(Conversation):
         self._shown[room] = set() if has_newer else {message.seq for message in page}
         rows, top = self._rows_of(page, unread)
         self._list.show(rows, has_older=has_older, has_newer=has_newer, top=top)
-        if page:
-            await ask(m.MarkShown(room=words, seq=page[-1].seq, until=True))
 
     def _rows_of(self, page: list[HistoryMessage], unread: int = 0) -> tuple[list[Row], Row | None]:
         """Return the rows of messages, with a line before the first unread one, which is returned too."""
@@ -167,8 +166,6 @@ class ScreenConversation(Conversation):
         self._list.add_newer(found, has_newer=has_more)
         if not has_more:
             self._shown[room] = {message.seq for message in page}
-        if page:
-            await self._mark(room, page[-1].seq)
 
     async def show_newest(self) -> None:
         """Show the newest messages of the current room, unless they are loaded."""
@@ -225,12 +222,14 @@ class ScreenConversation(Conversation):
     # --- what was shown ---
 
     async def _mark_shown(self, event: events.Message) -> None:
-        if not self._list.has_newer:
-            await self._mark(event.room, event.seq)
+        """Do nothing yet: a message was shown once it was in sight."""
 
-    async def _mark(self, room: bytes, seq: int) -> None:
-        """Note, a little later and with what else is shown until then, that messages were shown."""
-        self._to_mark[room] = max(seq, self._to_mark.get(room, 0))
+    def note_seen(self) -> None:
+        """Note, with what else is seen within a moment, that the messages down to the last in sight were."""
+        last = self._list.last_in_sight
+        if self.room is None or last is None or last.seq <= self._marked.get(self.room, 0):
+            return
+        self._to_mark[self.room] = self._marked[self.room] = last.seq
         if self._marking is None or self._marking.done():
             self._marking = asyncio.create_task(self._mark_later())
 

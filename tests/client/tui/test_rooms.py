@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
 from functools import partial
 from pathlib import Path
 
 from clave_client.client import Client
+from clave_client.rpc import methods as m
 from clave_client.testing import MemoryRelay
 from clave_client.tui.screens.choice import ChoiceScreen
 from client.tui.screenkit import Screen, in_a_room, screen_of
@@ -155,12 +157,18 @@ async def test_much_that_is_new_is_read_from_its_beginning(tmp_path: Path) -> No
         await red.shows("--- new ---")
         await red.shows("  new 0.")
         assert red.main.messages.has_newer
+        session = red.main.talk.session
+        left = await session.ask(m.GetUnread(room=room.hex()))
+        assert len(left) > 200, "only what was in sight counts as read"
         await red.until(lambda: "SCROLLED" in red.lines[-1])
         await blue.room(room).send("while red reads")
         await red.until(lambda: "1 new;" in red.lines[-1])
         await red.pilot.press("ctrl+end")
         await red.shows("while red reads")
         await red.until(lambda: "SCROLLED" not in red.lines[-1])
+        async with asyncio.timeout(10.0):
+            while await session.ask(m.GetUnread(room=room.hex())):
+                await red.pilot.pause(0.05)
 
 
 async def test_the_bar_shows_the_place_in_all_that_is_stored(tmp_path: Path) -> None:

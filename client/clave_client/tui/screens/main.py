@@ -188,7 +188,8 @@ class MainScreen(Screen[None]):
         talk = self.talk
         waiting = Counter(message.room for message in talk.waiting.values())
         rooms = [replace(room, waiting=waiting[room.id]) for room in self.listed_rooms()]
-        if not self.messages.has_newer:  # what is in sight is noted as shown a little later
+        talk.note_seen()
+        if self.messages.is_at_end:  # what is in sight is noted as shown a little later
             rooms = [replace(each, unread=0, mentions=0) if each.id == talk.room else each for each in rooms]
         self.rooms.show(rooms, talk.room)
         self.title_line.update(Content(talk.title(talk.room) or "clave"), layout=False)

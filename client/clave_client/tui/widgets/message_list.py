@@ -361,6 +361,16 @@ class MessageList(ScrollView, can_focus=True):
         return None if row is None else row.message
 
     @property
+    def last_in_sight(self) -> HistoryMessage | None:
+        """The last message of which something is in sight."""
+        end = min(self.scroll_offset.y + self.size.height, self._rows.height)
+        last = self._rows.row_at(end - 1)
+        if last is not None and last.message is None:
+            last = self._rows.message_near(last, -1)
+        is_in_sight = last is not None and self._rows.start_of(last) < end
+        return last.message if last is not None and is_in_sight else None
+
+    @property
     def messages_in_sight(self) -> int:
         """How many messages are at least partly in sight."""
         top = self.scroll_offset.y
