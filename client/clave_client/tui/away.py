@@ -19,6 +19,7 @@ from typing import Any, Final
 from textual.app import App, SuspendNotSupported
 
 from clave_client.errors import UsageError
+from clave_client.tui.base_app import BaseApp
 from clave_client.ui.display import Line, plain
 from clave_client.ui.terminal.secret import SecretQuestion
 from clave_client.ui.warnings import encoded
@@ -33,15 +34,17 @@ _END: Final = "--- Enter goes back to clave ---"
 async def _away(app: App[Any]) -> AsyncIterator[None]:
     """Give the terminal back; nothing is drawn meanwhile. Raises `UsageError` without a terminal."""
     failure: BaseException | None = None
-    try:
-        with app.batch_update(), app.suspend():
-            try:
-                yield
-            except BaseException as error:  # noqa: BLE001  (raised below: Textual comes back without errors only)
-                failure = error
-    except SuspendNotSupported:
-        raise UsageError("this takes a terminal") from None
-    app.refresh(layout=True)
+    lock = app.away if isinstance(app, BaseApp) else asyncio.Lock()
+    async with lock:  # an editor and a question must not both read the terminal
+        try:
+            with app.batch_update(), app.suspend():
+                try:
+                    yield
+                except BaseException as error:  # noqa: BLE001  (raised below, once Textual is back)
+                    failure = error
+        except SuspendNotSupported:
+            raise UsageError("this takes a terminal") from None
+        app.refresh(layout=True)
     if failure is not None:
         raise failure
 

@@ -76,6 +76,8 @@ class BaseApp(App[R], inherit_bindings=False):
         """What ended it, for whoever runs it to raise."""
         self._printable = _Printable()
         self._began = time.monotonic()
+        self.away = asyncio.Lock()
+        """Held while the terminal is left to something else."""
         self._held: list[Key] | None = None
         self._held_later: list[Key] = []
         self.animation_level = "none"  # what moves slowly costs time, and is no more to be read

@@ -89,6 +89,8 @@ async def _react(screen: MainScreen, message: HistoryMessage) -> None:
     if chosen is None:
         return
     if chosen == "other":
+        if screen.composer.text:
+            raise UsageError(f"send what you write first, or type /react :NAME: {message.number}")
         screen.composer.write(f"/react : {message.number}")
         screen.composer.move_cursor((0, len("/react :")))
         screen.composer.focus()

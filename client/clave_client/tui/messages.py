@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from textual.message import Message
 
@@ -21,10 +21,14 @@ __all__ = [
 
 @dataclass(frozen=True)
 class About:
-    """The message that what is written answers, or with `edits` gives another text."""
+    """The message that what is written answers, or with `edits` gives another text.
+
+    `before` was written before an edit, and is written again after it.
+    """
 
     message: HistoryMessage
     edits: bool
+    before: str = field(default="", repr=False)
 
 
 class LineTyped(Message):

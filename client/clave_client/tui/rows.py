@@ -99,6 +99,10 @@ class Rows:
                 return self._line_ends()[place - 1] if place else 0
         return 0
 
+    def holds(self, message: bytes) -> bool:
+        """Return whether the message with an id is here."""
+        return any(each.id == message for each in self.messages())
+
     def row_of(self, seq: int) -> Row | None:
         """Return the row of the message at this history seq."""
         return next((row for row in self._rows if row.message is not None and row.message.seq == seq), None)

@@ -11,7 +11,7 @@ from clave_client import events
 from clave_client.errors import ClientError
 from clave_client.rpc import methods as m
 from clave_client.rpc.session import Session
-from clave_client.rpc.values import HistoryMessage
+from clave_client.rpc.values import FoundMessage, HistoryMessage
 from clave_client.tui.rows import Row
 from clave_client.tui.widgets.message_list import MessageList
 from clave_client.ui.conversation import Conversation
@@ -177,10 +177,15 @@ class ScreenConversation(Conversation):
         """Show the messages around the one at a history seq of the current room, and choose that."""
         if self._list.rows.row_of(seq) is None:
             room = self.current()
+            shown = self.room
             before = await self.session.ask(m.GetHistory(room=room, before=seq, limit=_PAGE // 2))
             after = await self.session.ask(
                 m.GetHistory(room=room, after=seq - 1, newest=False, limit=_PAGE // 2)
             )
+            if shown is None or self.room != shown:
+                return  # another room was entered meanwhile
+            if len(after) < _PAGE // 2:
+                self._shown[shown] = {message.seq for message in after}
             rows, _ = self._rows_of(before + after)
             top = next((row for row in rows if row.message is not None and row.message.seq >= seq), None)
             self._list.show(
@@ -206,6 +211,12 @@ class ScreenConversation(Conversation):
         )
         if found:
             await self.show_around(found[0].seq)
+
+    async def show_found(self, found: FoundMessage) -> None:
+        """Show what was said around a message that a search has found."""
+        if found.room != self.room:
+            await self.enter(found.room)
+        await self.show_around(found.message.seq)
 
     def part_in_sight(self) -> tuple[float, float]:
         """Return which part of the current room's history is in sight, from 0.0 to 1.0."""
@@ -235,13 +246,15 @@ class ScreenConversation(Conversation):
 
     async def _mark_later(self) -> None:
         await asyncio.sleep(_FRAME_SECONDS)
-        await self._mark_all()
+        while self._to_mark:
+            await self._mark_all()
 
     async def _mark_all(self) -> None:
-        marks, self._to_mark = self._to_mark, {}
-        for room, seq in marks.items():
+        for room, seq in list(self._to_mark.items()):
             with self.while_it_lasts(room), contextlib.suppress(ClientError):
                 await self.session.ask(m.MarkShown(room=room.hex(), seq=seq, until=True))
+            if self._to_mark.get(room) == seq:
+                del self._to_mark[room]
 
     async def keep_draft(self, text: str) -> None:
         """Keep what was written and not sent with the current room."""
@@ -249,8 +262,6 @@ class ScreenConversation(Conversation):
 
     async def finish(self) -> None:
         """Note what was shown, and wait for what was not sent."""
-        if self._marking is not None:
-            self._marking.cancel()
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(1.0):
                 await self._mark_all()
@@ -268,10 +279,10 @@ class ScreenConversation(Conversation):
             await self._show_again(self.room, message)
 
     async def _show_again(self, room: bytes, message: bytes) -> None:
-        if room != self.room:
+        if room != self.room or not self._list.rows.holds(message):
             return
         found = await self.ask_message(room, message)
-        if found is not None:
+        if found is not None and room == self.room:
             self._list.replace(self._row(found))
 
     async def _show_event(self, event: events.Event) -> None:

@@ -39,6 +39,9 @@ FLUSH_SECONDS = 5.0
 _CONTEXT = 10
 """Earlier messages shown when a room is entered."""
 
+_AROUND = 5
+"""Messages shown before and after one that is jumped to."""
+
 _PAGE = 200
 """Most messages asked for at once."""
 
@@ -243,8 +246,10 @@ class Conversation(ConversationScreen):
         """Keep what was typed and not sent with the current room; return whether there is such a room."""
         if self.room is None or self.room not in self.rooms:
             return False
-        await self.session.ask(m.SetDraft(room=self.room.hex(), text=text))
-        self.rooms[self.room] = replace(self.rooms[self.room], draft=bool(text))
+        room = self.room
+        await self.session.ask(m.SetDraft(room=room.hex(), text=text))
+        if room in self.rooms:
+            self.rooms[room] = replace(self.rooms[room], draft=bool(text))
         return True
 
     def _show_page(self, room: bytes, page: list[HistoryMessage]) -> None:
@@ -270,6 +275,17 @@ class Conversation(ConversationScreen):
             self.show_message(message)
         if not found:
             self.show(note("nobody has said anything here yet"))
+
+    async def show_found(self, found: FoundMessage) -> None:
+        """Show what was said around a message that a search has found."""
+        if found.room != self.room:
+            await self.enter(found.room)
+        room, seq = found.room.hex(), found.message.seq
+        before = await self.session.ask(m.GetHistory(room=room, before=seq + 1, limit=_AROUND + 1))
+        after = await self.session.ask(m.GetHistory(room=room, after=seq, limit=_AROUND, newest=False))
+        self.show(note(f"what was said around it in {found.title}:"))
+        for message in before + after:
+            self.show_message(message)
 
     async def show_key_notices(self, room: bytes) -> None:
         """Show notices of members whose name is pinned to another key, each once."""

@@ -180,15 +180,7 @@ async def _jump(talk: Conversation, words: str) -> None:
     number = int(words) if words.isascii() and words.isdecimal() and len(words) < 6 else 0
     if not 0 < number <= len(talk.found):
         raise UsageError("/jump takes the number of a message that /search has found, as in /jump 1")
-    found = talk.found[number - 1]
-    if found.room != talk.room:
-        await talk.enter(found.room)
-    room, seq = found.room.hex(), found.message.seq
-    before = await talk.session.ask(m.GetHistory(room=room, before=seq + 1, limit=_CONTEXT + 1))
-    after = await talk.session.ask(m.GetHistory(room=room, after=seq, limit=_CONTEXT, newest=False))
-    talk.show(note(f"what was said around it in {found.title}:"))
-    for message in before + after:
-        talk.show_message(message)
+    await talk.show_found(talk.found[number - 1])
 
 
 # --- rooms and people ---

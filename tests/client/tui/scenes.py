@@ -79,6 +79,8 @@ async def wear(pilot: Pilot[Any], theme: str) -> None:
     fields = [each for each in pilot.app.screen.query("*") if isinstance(each, Input | TextArea)]
     for field in fields:
         field.cursor_blink = False
+        if isinstance(field, TextArea):
+            field.show_cursor = False
     before = ""
     while (now := snapshot_of(pilot.app)) != before:
         before = now

@@ -49,7 +49,7 @@ class InviteScreen(SideScreen[None]):
 
     def heading(self) -> str:
         """Return into which room."""
-        return f"Invite into {self.talk.title(self.talk.room)}"
+        return f"Invite into {self.talk.title(self.of_room)}"
 
     def compose_body(self) -> ComposeResult:
         """Yield both ways."""
@@ -99,7 +99,7 @@ class InviteScreen(SideScreen[None]):
             self.begin(self.do(link, self._made))
 
     def _made(self, made: MadeLink) -> None:
-        lines = made_lines(made, self.talk.title(self.talk.room))
+        lines = made_lines(made, self.talk.title(self.of_room))
         self._line = lines[1]
         self._shown.update(Content("\n".join(lines)))
         self._shown.display = True

@@ -34,7 +34,7 @@ class LinksScreen(SideScreen[None]):
 
     def heading(self) -> str:
         """Return of which room."""
-        return f"Links to join {self.talk.title(self.talk.room)}"
+        return f"Links to join {self.talk.title(self.of_room)}"
 
     def compose_body(self) -> ComposeResult:
         """Yield the links."""

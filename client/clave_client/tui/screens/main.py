@@ -17,11 +17,9 @@ from textual.binding import BindingType
 from textual.containers import Horizontal, Vertical
 from textual.content import Content
 from textual.events import Resize
-from textual.screen import Screen
 from textual.widgets import Static
 
-from clave_client.errors import ClientError, UsageError
-from clave_client.events import MessageKind
+from clave_client.errors import ClientError
 from clave_client.rpc import methods as m
 from clave_client.rpc.session import Session
 from clave_client.rpc.values import HistoryMessage, RoomSummary
@@ -34,9 +32,9 @@ from clave_client.tui.messages import (
     PageWanted,
     PlaceWanted,
     ShortcutPressed,
-    TextEdited,
 )
 from clave_client.tui.screens.choice import ChoiceScreen
+from clave_client.tui.screens.writing import WritingScreen
 from clave_client.tui.shortcuts import ACTIONS, SWITCHES
 from clave_client.tui.talk import ScreenConversation
 from clave_client.tui.widgets.checklist import Checklist
@@ -49,12 +47,11 @@ from clave_client.tui.widgets.room_panel import RoomPanel
 from clave_client.tui.widgets.status_line import StatusLine
 from clave_client.tui.widgets.waiting_lines import WaitingLines
 from clave_client.ui.chat_commands import run_input, run_shortcut
-from clave_client.ui.completing import completions
 from clave_client.ui.display import note
 from clave_client.ui.draft_line import TypedText
 from clave_client.ui.hints import error_text
 from clave_client.ui.link_text import holds_link
-from clave_client.ui.message_lines import copied_text, short
+from clave_client.ui.message_lines import short
 from clave_client.ui.terminal.input_queue import InputQueue, Job
 from clave_client.ui.terminal.interrupts import Interrupt, Interrupts
 from clave_client.values import Phase
@@ -73,7 +70,7 @@ _PANEL_SECONDS: Final = 0.5
 """How often the right side is asked for anew while something happens."""
 
 
-class MainScreen(Screen[None]):
+class MainScreen(WritingScreen):
     """Rooms at the left, the messages of one in the middle, the composer below."""
 
     CSS_PATH = "main.tcss"
@@ -188,7 +185,8 @@ class MainScreen(Screen[None]):
         talk = self.talk
         waiting = Counter(message.room for message in talk.waiting.values())
         rooms = [replace(room, waiting=waiting[room.id]) for room in self.listed_rooms()]
-        talk.note_seen()
+        if self.is_current and self.app.app_focus:
+            talk.note_seen()
         if self.messages.is_at_end:  # what is in sight is noted as shown a little later
             rooms = [replace(each, unread=0, mentions=0) if each.id == talk.room else each for each in rooms]
         self.rooms.show(rooms, talk.room)
@@ -211,23 +209,6 @@ class MainScreen(Screen[None]):
         await self.panel.ask(self.talk)
         self._show_status()
 
-    # --- the draft of a room, as `DraftLine` ---
-
-    def text(self) -> str:
-        """Return what is written and not sent."""
-        about = self.composer.about
-        return "" if about is not None and about.edits else self.composer.text
-
-    def put_back(self, text: str) -> None:
-        """Write a kept draft into the composer, once nothing else is there.
-
-        If what is written by now is for a room that is entered next, it is kept for the one before that.
-        """
-        if text and (self._switched != self.composer.cuts or self.composer.text):
-            self._not_shown = text
-        elif text:
-            self.composer.write(text)
-
     # --- what the user does, in its turn ---
 
     def on_line_typed(self, event: LineTyped) -> None:
@@ -247,7 +228,7 @@ class MainScreen(Screen[None]):
         else:
             accepted = await self._safely(self.talk.answer, about.message, text)
         if not accepted and not self.composer.text:
-            self.composer.about = about
+            self.composer.about = about if self._switched == self.composer.cuts else None
             self.put_back(text)
             self._show_banner()
         await self._safely(self.talk.ask_members)
@@ -277,7 +258,9 @@ class MainScreen(Screen[None]):
 
     def do(self, action: str, text: str = "") -> None:
         """Do an action of the place "main" in the keymap; `text` was written before it."""
-        if action in SWITCHES:
+        if action == "leave" and self._queue.seconds < _SLOW_SECONDS:
+            self._queue.put(Job(action, self.leave))  # after what was typed, unless that takes its time
+        elif action in SWITCHES:
             self._queue.put(Job(action, partial(self._switch, partial(SWITCHES[action], self), text)))
         else:
             app = self.app
@@ -291,9 +274,10 @@ class MainScreen(Screen[None]):
         finally:
             if isinstance(self.app, BaseApp):
                 self.app.release_keys()
-        with contextlib.suppress(ClientError):
-            await self.talk.ask_members()  # whom the user has verified, for one
-        self._show_soon()
+        if action in OPENING:
+            with contextlib.suppress(ClientError):
+                await self.talk.ask_members()  # whom the user has verified, for one
+            self._show_soon()
 
     def action_act(self, action: str) -> None:
         """Do an action of the place "main"."""
@@ -328,14 +312,6 @@ class MainScreen(Screen[None]):
                 self._write()
         except ClientError as error:
             self.talk.show(note(error_text(error), "alarm"))
-
-    def _take_last(self, *, edits: bool) -> None:
-        """Edit the last own message, or answer the last one of somebody else."""
-        self.messages.flush()
-        message = self.messages.rows.last_message(own=edits)
-        if message is None:
-            raise UsageError(f"there is no message of {'yours' if edits else 'somebody else'} in sight")
-        (self.edit if edits else self.answer)(message)
 
     def _write(self) -> None:
         """Leave one thing after the other: completions, what is selected, answering; then write."""
@@ -389,7 +365,7 @@ class MainScreen(Screen[None]):
         """Do what leads to another room; what was written stays with the one that is left."""
         await self._begun.wait()
         self._switched += 1
-        typed = TypedText(self._not_shown + text)
+        typed = TypedText("\n".join(each for each in (self._not_shown, text) if each))
         self._not_shown = ""
         await run_shortcut(self.talk, work, typed)
         if not typed.is_kept:
@@ -415,8 +391,17 @@ class MainScreen(Screen[None]):
     async def _answer_invitation(self, room: str, title: str) -> None:
         answers = {"accept": "accept", "decline": "decline", "later": "decide later"}
         chosen = await self.app.push_screen_wait(ChoiceScreen(f"you are invited to {title}", answers))
-        if chosen in ("accept", "decline"):
-            self.post_message(LineTyped(f"/{chosen} {room}"))
+        if chosen == "accept":
+            work = partial(self._accept, bytes.fromhex(room))
+            self._queue.put(Job("accept", partial(self._switch, work, self.composer.cut())))
+        elif chosen == "decline":
+            self.post_message(LineTyped(f"/decline {room}"))
+
+    async def _accept(self, room: bytes, typed: TypedText) -> None:
+        await self.talk.session.ask(m.Accept(room=room.hex()))
+        await self.talk.refresh()
+        if room in self.talk.rooms:  # else removed meanwhile, which an event says
+            await self.talk.enter(room, typed)
 
     # --- the history ---
 
@@ -442,59 +427,3 @@ class MainScreen(Screen[None]):
             self.edit(messages[-1])
         else:
             self.run_worker(self._safely(act_on, self, action, messages))
-
-    def answer(self, message: HistoryMessage) -> None:
-        """Have what is written next answer a message."""
-        self.stop_answering()
-        self.composer.about = About(message, edits=False)
-        self._show_banner()
-        self.set_focus(self.composer)
-
-    def edit(self, message: HistoryMessage) -> None:
-        """Have the user write another text for an own message."""
-        if not message.own or message.kind is not MessageKind.TEXT:
-            text = f"only {message.sender.name} can edit this message"
-            self.talk.show(note("there is no text of it" if message.own else text, "alarm"))
-            return
-        self.stop_answering()
-        self.composer.write(message.markup or message.text)
-        self.composer.about = About(message, edits=True)
-        self._show_banner()
-        self.set_focus(self.composer)
-
-    def _show_banner(self) -> None:
-        about = self.composer.about
-        self.banner.display = about is not None
-        if about is not None:
-            said = short(copied_text(about.message))
-            what = f"editing: {said}" if about.edits else f"answering {about.message.sender.name}: {said}"
-            self.banner.update(Content(f"{what}   {self.keys.shown('main', 'write')} stops"))
-
-    def stop_answering(self) -> None:
-        """Have what is written next answer and edit nothing."""
-        about, self.composer.about = self.composer.about, None
-        if about is not None and about.edits:
-            self.composer.write("")
-        self._show_banner()
-
-    # --- completion ---
-
-    def on_text_edited(self, _: TextEdited) -> None:
-        """Show what the word at the cursor could become, and what the text is about."""
-        self._show_banner()
-        self.completions.show(completions(self.talk, self.composer.before_cursor))
-
-    def _choose_completion(self, key: str) -> bool:
-        if key == "tab":  # what was typed just before may not be in the list yet
-            self.on_text_edited(TextEdited())
-        chosen = self.completions.chosen
-        if chosen is None:
-            return False
-        match key:
-            case "up":
-                self.completions.action_cursor_up()
-            case "down":
-                self.completions.action_cursor_down()
-            case _:
-                self.composer.complete(chosen.text)
-        return True

@@ -128,7 +128,7 @@ class SearchScreen(SideScreen[FoundMessage | None]):
         return paragraphs(content_of([who, ("time", moment)]), Content("  ") + content_of(marked_text(found)))
 
     def _show_count(self) -> None:
-        where = f"in {self.talk.title(self.talk.room)}" if self._is_here_only else "in all rooms"
+        where = f"in {self.talk.title(self.of_room)}" if self._is_here_only else "in all rooms"
         if not self._searched.words:
             text = f"type what to find {where}"
         elif not self._found:

@@ -119,7 +119,7 @@ class SettingsScreen(SideScreen[None]):
         return options
 
     def _summary(self) -> RoomSummary | None:
-        return None if self.talk.room is None else self.talk.rooms.get(self.talk.room)
+        return None if self.of_room is None else self.talk.rooms.get(self.of_room)
 
     # --- changes ---
 

@@ -16,7 +16,7 @@ from textual.widget import Widget
 from textual.widgets import Static
 from textual.worker import Worker
 
-from clave_client.errors import ClientError, UsageError
+from clave_client.errors import ClientError
 from clave_client.rpc import methods as m
 from clave_client.tui.keymap import bindings, shown_key
 from clave_client.tui.talk import ScreenConversation
@@ -53,6 +53,8 @@ class SideScreen(ModalScreen[R]):
     def __init__(self, talk: ScreenConversation) -> None:
         super().__init__()
         self.talk = talk
+        self.of_room = talk.room
+        """The room that all is about, also if another one is entered below the screen."""
         self._work: Worker[object] | None = None
         self._said = Static(id="said")
         self._said.display = False
@@ -90,8 +92,8 @@ class SideScreen(ModalScreen[R]):
 
     @property
     def room(self) -> str:
-        """The current room as a parameter of a method, "" for none."""
-        return "" if self.talk.room is None else self.talk.room.hex()
+        """The room that the screen was opened in, as a parameter of a method; "" for none."""
+        return "" if self.of_room is None else self.of_room.hex()
 
     async def ask(self, method: m.Method[T]) -> T | None:
         """Have the owner execute a method; show an error in a line, and then return None."""
@@ -121,12 +123,10 @@ class SideScreen(ModalScreen[R]):
             self._work = self.run_worker(work)
 
     def current(self) -> str:
-        """Return the current room as a parameter; show that there is none, and then return ""."""
-        try:
-            return self.talk.current()
-        except UsageError as error:
-            self.show_error(error_text(error))
-            return ""
+        """Return the room as `room` does; show that there is none, and then return ""."""
+        if self.of_room is None:
+            self.show_error("you are in no room; /new TITLE opens one")
+        return self.room
 
     def show_error(self, text: str) -> None:
         """Show why something was not done, or with "" nothing."""

@@ -67,7 +67,7 @@ class VerifyScreen(SideScreen[None]):
         others = sorted(name for name in people if name != self.talk.name)
         options = []
         if others:
-            text = f"all of {self.talk.title(self.talk.room)}, by the words that all of them see"
+            text = f"all of {self.talk.title(self.of_room)}, by the words that all of them see"
             options.append(Option(Content(text), _ALL))
         for name in others:
             word = warning_word(people[name]) or "verified"

@@ -89,13 +89,20 @@ class Composer(TextArea):
             is_command = text.startswith("/") and not text.startswith("//")
             self.post_message(LineTyped(text, None if is_command else self.about))
             if not is_command:
+                self.write(self.kept_text if self.about is not None and self.about.edits else "")
                 self.about = None
+                return
         self.write("")
+
+    @property
+    def kept_text(self) -> str:
+        """What is written for the room; while a message is edited, what was written before."""
+        return self.about.before if self.about is not None and self.about.edits else self.text
 
     def cut(self) -> str:
         """Return what is written and is to be kept, and write nothing more."""
         self.cuts += 1
-        text = "" if self.about is not None and self.about.edits else self.text
+        text = self.kept_text
         self.about = None
         self.write("")
         return text

@@ -35,7 +35,7 @@ _GUTTER: Final = 1
 """Columns before each line, in which the chosen messages have a sign."""
 
 _OWN_ACTIONS: Final = frozenset({"cursor_up", "cursor_down", "range", "oldest", "newest"})
-"""What the list does by itself; all else is done to messages by who gets `MessageAction`."""
+"""What the list does by itself; all else is done to messages by `act`."""
 
 _STYLES: Final = (
     *("name", "own", "time", "note", "alarm", "bold", "italic", "strike", "code", "block", "link", "mention"),
@@ -134,9 +134,13 @@ class MessageList(ScrollView, can_focus=True):
 
         Notes, which are in no store, are held until the newest messages are here.
         """
-        arrived, self._arrived = self._arrived, []
+        loaded = {each.seq for each in self._rows.messages()}
+        arrived = [row for row in self._arrived if row.message is None or row.message.seq not in loaded]
+        self._arrived = []
         if not arrived:
             return
+        if not self.is_at_end and len(self._rows) + len(arrived) > _MOST_ROWS:
+            self.has_newer = True  # what is being read stays; the newest are loaded again
         if not self.is_at_end:
             self.unseen += sum(row.message is not None and not row.message.own for row in arrived)
         if self.has_newer:
@@ -171,6 +175,8 @@ class MessageList(ScrollView, can_focus=True):
         if new is not None and new.message is not None:
             if self._cursor is not None and self._cursor.message is not None:
                 self._cursor = new if self._cursor.message.id == new.message.id else self._cursor
+            if self._range is not None and self._range.message is not None:
+                self._range = new if self._range.message.id == new.message.id else self._range
             self._choose(self._cursor, scrolls=False)
         self._changed()
         if follows:
