@@ -32,7 +32,7 @@ def test_all_names_exist_are_documented_and_nothing_public_is_left_out(name: str
         for key, value in vars(module).items()
         if getattr(value, "__module__", None) == module.__name__ and not key.startswith("_")
     }
-    type_variables = {"E", "E_co", "P", "T"}
+    type_variables = {"E", "E_co", "P", "R", "T"}
     assert defined_here <= set(module.__all__) | type_variables
 
 

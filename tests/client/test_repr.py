@@ -56,6 +56,7 @@ MAY_SHOW = {
         "LifetimeFault.text",
         "FreshPackages.last_resort",
         "Person.known",
+        "KeyAction.keys",
         "Notice.text",
         "Notice.subject",
         "Invitee.left_out",

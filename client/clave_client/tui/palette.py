@@ -6,7 +6,7 @@ A room's title is a peer's text, and a command's usage has brackets: both are `C
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from typing import Final
 
@@ -29,7 +29,7 @@ _NOT_OFFERED: Final = frozenset({"palette", "write", *(f"room_{number}" for numb
 class _Command:
     """A line of the palette: what is looked in, what stands below it, and what choosing it does."""
 
-    text: str
+    text: str = field(repr=False)
     more: str
     run: Callable[[], object]
 

@@ -92,6 +92,7 @@ class ScreenConversation(Conversation):
 
     async def _enter(self, room: bytes, typed: TypedText) -> None:
         ask, words = self.session.ask, room.hex()
+        self.note_seen()
         await self._mark_all()
         if room not in self.rooms:
             await self.refresh()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Final
 
 from clave_client.ui.chat_commands import COMMANDS
@@ -26,8 +26,8 @@ class Completion:
     They differ for an emoji, which is found by its name.
     """
 
-    text: str
-    name: str
+    text: str = field(repr=False)
+    name: str = field(repr=False)
 
 
 def completions(talk: Conversation, text: str) -> list[Completion]:
