@@ -168,7 +168,7 @@ async def test_the_demo_on_a_terminal_lets_one_type_along(tmp_path: Path) -> Non
         await screen.shows("what the relay could learn of message")
         screen.press("typed by hand\r")
         await screen.shows("red: typed by hand")
-        await screen.shows("red (unverified): typed by")
+        await screen.shows("red (unverified): typed")
         screen.press("exit\r")
         assert await screen.ended() == 0
         assert "Traceback" not in screen.text
