@@ -30,7 +30,7 @@ class _Command:
     """A line of the palette: what is looked in, what stands below it, and what choosing it does."""
 
     text: str = field(repr=False)
-    more: str
+    more: str = field(repr=False)
     run: Callable[[], object]
 
     def content(self, places: tuple[int, ...] = ()) -> Content:
