@@ -14,7 +14,7 @@ import click
 from clave_client.cli.exit_status import exits, run
 from clave_client.cli.link_commands import join_first
 from clave_client.cli.profile_options import NewProfile, ProfileOptions
-from clave_client.errors import ClientError
+from clave_client.errors import ClientError, UsageError
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -39,6 +39,10 @@ def open_clave(context: click.Context, *, line: bool) -> None:
     if not on_screen and name is None and not names:
         click.echo(context.get_help())
         context.exit(2)
+    if not on_screen and name is None:
+        with exits():
+            known = " or ".join(f"clave chat --name {each}" for each in names)
+            raise UsageError(f"say who you are: {known}; or set CLAVE_NAME")
     run(functools.partial(_talk, home, names, name, on_screen=on_screen))
 
 

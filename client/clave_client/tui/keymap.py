@@ -171,6 +171,10 @@ class Keys:
 
     def __init__(self, changed: Mapping[str, str] | None = None) -> None:
         self.changed = dict(changed or {})
+        self._actions = {
+            place: {key: each.id for each in actions for key in self.of(place, each.id)}
+            for place, actions in KEYMAP.items()
+        }
 
     def of(self, place: str, action: str) -> tuple[str, ...]:
         """Return the keys of an action."""
@@ -179,7 +183,7 @@ class Keys:
 
     def action(self, place: str, key: str) -> str | None:
         """Return the action of a key in a place, None for no action."""
-        return next((each.id for each in KEYMAP[place] if key in self.of(place, each.id)), None)
+        return self._actions[place].get(key)
 
     def shown(self, place: str, action: str) -> str:
         """Return the keys of an action in words, as in "Alt-a or Ctrl-Up"."""

@@ -60,7 +60,7 @@ async def _palette(screen: MainScreen) -> None:
 
     from clave_client.tui.palette import MainCommands
 
-    screen.app.push_screen(CommandPalette([MainCommands]))
+    await screen.app.push_screen_wait(CommandPalette([MainCommands]))
 
 
 async def _jump(screen: MainScreen) -> None:

@@ -56,6 +56,12 @@ class Screen:
         self.main.composer.text = text
         await self.pilot.press("enter")
 
+    @property
+    def is_holding(self) -> bool:
+        """Whether keys wait for a screen that is being opened."""
+        app = self.pilot.app
+        return isinstance(app, ClaveApp) and app.is_holding
+
     def type_ahead(self, *keys: str) -> None:
         """Give keys to the app all at once, before it has done anything about the first."""
         driver = self.pilot.app._driver

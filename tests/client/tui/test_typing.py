@@ -94,6 +94,28 @@ async def test_tab_while_writing_leaves_the_text_alone(tmp_path: Path) -> None:
         await red.shows("said by me")
 
 
+@pytest.mark.parametrize(
+    "keys", [("ctrl+p",), ("alt+s",), ("pageup", "ctrl+p"), ("f1",), ("pagedown", "alt+n")]
+)
+async def test_what_is_typed_behind_the_key_of_another_screen_is_not_said(
+    tmp_path: Path, keys: tuple[str, ...]
+) -> None:
+    async with MemoryRelay() as relay, screen_of(relay, tmp_path) as red:
+        await red.types("/new friends")
+        await red.shows("friends is open")
+        red.type_ahead(*keys, *"secret", "enter")
+        await red.until(  # the palette finds something to do by these letters, and does it
+            lambda: (
+                not red.is_holding and (red.pilot.app.screen is not red.main or bool(red.main.panel.shows))
+            )
+        )
+        while red.pilot.app.screen is not red.main:
+            await red.pilot.press("escape")
+        red.type_ahead(*" after", "enter")
+        await red.shows("  after")
+        assert "secret" not in red.text
+
+
 async def test_what_is_typed_behind_backspace_is_there_after_it(tmp_path: Path) -> None:
     async with MemoryRelay() as relay, screen_of(relay, tmp_path) as red:
         await red.types("/new friends")

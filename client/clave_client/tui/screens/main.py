@@ -272,8 +272,8 @@ class MainScreen(WritingScreen):
         try:
             await self._safely(ACTIONS[action], self)
         finally:
-            if isinstance(self.app, BaseApp):
-                self.app.release_keys()
+            if action in OPENING and isinstance(self.app, BaseApp):
+                self.app.release_keys()  # also if no screen was opened
         if action in OPENING:
             with contextlib.suppress(ClientError):
                 await self.talk.ask_members()  # whom the user has verified, for one
