@@ -99,14 +99,15 @@ class ScreenConversation(Conversation):
         await ask(m.SetLastRoom(room=words))
         if self.room != room:
             typed.is_kept = await self._keep_draft(typed.text)
-            self.room = room
-            self.draft.put_back(await ask(m.GetDraft(room=words)))
-        await self.ask_members()
-        self._list.clear()
-        first = await ask(m.GetHistory(room=words, newest=False, limit=1))
-        self._oldest = first[0].seq if first else 0
-        unread = await ask(m.GetUnread(room=words, limit=1))
-        await self._load_end(room, _PAGE, unread[0].seq if unread else 0)
+        with self._list.while_opening():
+            if self.room != room:
+                self.room = room
+                self.draft.put_back(await ask(m.GetDraft(room=words)))
+            await self.ask_members()
+            first = await ask(m.GetHistory(room=words, newest=False, limit=1))
+            self._oldest = first[0].seq if first else 0
+            unread = await ask(m.GetUnread(room=words, limit=1))
+            await self._load_end(room, _PAGE, unread[0].seq if unread else 0)
         await self.show_key_notices(room)
         await self._show_missed_changes(room)
         if room in self.rooms:

@@ -6,10 +6,13 @@ import asyncio
 from functools import partial
 from pathlib import Path
 
+from msgspec.structs import replace
+
 from clave_client.client import Client
 from clave_client.rpc import methods as m
 from clave_client.testing import MemoryRelay
 from clave_client.tui.screens.choice import ChoiceScreen
+from clave_client.ui.display import note
 from client.tui.screenkit import Screen, in_a_room, screen_of
 
 
@@ -202,3 +205,47 @@ async def test_narrow_screens_show_one_thing_at_a_time(tmp_path: Path) -> None:
         await red.shows("* blue member")
         await red.pilot.press("alt+p")
         await red.until(lambda: "* blue member" not in red.text)
+
+
+async def test_what_is_said_while_a_room_is_opened_stands_below_its_messages(tmp_path: Path) -> None:
+    async with MemoryRelay() as relay, relay.client("blue") as blue, screen_of(relay, tmp_path) as red:
+        await _long(red, blue, 3)
+        talk, ask = red.main.talk, red.main.talk.session.ask
+        asked_for = ("GetDraft", "ListMembers", "GetHistory", "GetUnread")
+
+        async def ask_late(asked: m.Method[object]) -> object:
+            """Show a note, and let a frame pass, before the answer."""
+            if type(asked).__name__ in asked_for:
+                talk.show(note(f"before {type(asked).__name__}"))
+                red.main.messages.flush()
+            return await ask(asked)
+
+        talk.session.ask = ask_late  # type: ignore[method-assign, assignment]
+        await red.types("/room friends")
+        await red.shows("message 2.")
+        talk.session.ask = ask  # type: ignore[method-assign]
+        for name in asked_for:
+            assert red.text.index("message 2.") < red.text.index(f"before {name}")
+
+
+async def test_what_comes_while_messages_are_shown_anew_is_kept(tmp_path: Path) -> None:
+    async with MemoryRelay() as relay, relay.client("blue") as blue, screen_of(relay, tmp_path) as red:
+        await _long(red, blue, 3)
+        await red.types("/room friends")
+        await red.shows("message 2.")
+        talk, ask = red.main.talk, red.main.talk.session.ask
+
+        async def ask_early(asked: m.Method[object]) -> object:
+            """Have a message come after the answer, before it is shown."""
+            found = await ask(asked)
+            if isinstance(asked, m.GetHistory):
+                assert isinstance(found, list)
+                last = found[-1]
+                talk.show_message(replace(last, seq=last.seq + 1, id=b"later", text="just then"))
+            return found
+
+        talk.session.ask = ask_early  # type: ignore[method-assign, assignment]
+        await talk.show_history(3)
+        talk.session.ask = ask  # type: ignore[method-assign]
+        await red.shows("just then")
+        assert red.text.count("message 2.") == 1

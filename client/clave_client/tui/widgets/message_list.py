@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from typing import ClassVar, Final
 
 from rich.segment import Segment
@@ -66,6 +67,7 @@ class MessageList(ScrollView, can_focus=True):
         self._asked: set[bool] = set()
         self._arrived: list[Row] = []
         self._held: list[Row] = []
+        self._is_opening = False
         self._cursor: Row | None = None
         self._range: Row | None = None
         self._chosen: set[int] = set()
@@ -88,8 +90,6 @@ class MessageList(ScrollView, can_focus=True):
     ) -> None:
         """Show other rows, from their end, or with `top` from there, with a line of what is above."""
         self._rows = Rows(self._columns)
-        self._held += [row for row in self._arrived if row.message is None]
-        self._arrived.clear()
         self._cursor = self._range = None
         self._rows.append(rows)
         self.unseen = 0
@@ -105,12 +105,20 @@ class MessageList(ScrollView, can_focus=True):
             self.scroll_to(y=max(0, self._rows.start_of(top) - 1), animate=False, immediate=True)
         if self.has_focus:
             self._choose(top or self._rows.message_near(None, 1))
+        self.flush()
 
-    def clear(self) -> None:
-        """Show nothing, as for another room."""
+    @contextmanager
+    def while_opening(self) -> Iterator[None]:
+        """Show nothing, as for another room; what arrives meanwhile comes below what is loaded."""
         self._held.clear()
         self._arrived.clear()
+        self._is_opening = True
         self.show([], has_older=False)
+        try:
+            yield
+        finally:
+            self._is_opening = False
+            self.flush()
 
     def add_older(self, rows: Iterable[Row], *, has_older: bool) -> None:
         """Add rows before the first one; what is in sight stays where it is."""
@@ -134,9 +142,17 @@ class MessageList(ScrollView, can_focus=True):
 
         Notes, which are in no store, are held until the newest messages are here.
         """
+        if self._is_opening:
+            return
+        first = self._rows.first
+        gone = 0 if first is None else first.seq
         loaded = {each.seq for each in self._rows.messages()}
-        arrived = [row for row in self._arrived if row.message is None or row.message.seq not in loaded]
-        self._arrived = []
+        arrived, self._arrived = self._arrived, []
+        arrived = [
+            row
+            for row in arrived
+            if row.message is None or (row.message.seq > gone and row.message.seq not in loaded)
+        ]
         if not arrived:
             return
         if not self.is_at_end and len(self._rows) + len(arrived) > _MOST_ROWS:
@@ -357,6 +373,11 @@ class MessageList(ScrollView, can_focus=True):
                 self._choose(self._rows.message_near(None, 1))
 
     # --- scrolling ---
+
+    @property
+    def allow_vertical_scroll(self) -> bool:
+        """Whether it can be scrolled: always, also before Textual has laid out what was added."""
+        return True
 
     @property
     def first_in_sight(self) -> HistoryMessage | None:
