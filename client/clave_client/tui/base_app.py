@@ -45,17 +45,24 @@ _STEERING: Final = re.compile("[\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202
 class _Printable(LineFilter):
     """Draws "?" for each character that could steer the terminal, whatever widget it is in.
 
-    Text of peers is sanitised before it gets here; this holds for all text, also the user's own.
+    Text of peers is sanitised before it gets here; this holds for all text, also the user's own. Does what
+    `others` do, too: Textual looks for each line of each widget whether a filter has seen it already.
     """
+
+    def __init__(self, others: Sequence[LineFilter]) -> None:
+        super().__init__()
+        self.others = others
 
     def apply(self, segments: list[Segment], background: Color) -> list[Segment]:
         """Return the segments without such characters."""
-        if all(segment.text.isprintable() for segment in segments):
-            return segments
-        return [
-            segment if segment.text.isprintable() else segment._replace(text=_STEERING.sub("?", segment.text))
-            for segment in segments
-        ]
+        if not all(segment.text.isprintable() for segment in segments):
+            segments = [
+                each if each.text.isprintable() else each._replace(text=_STEERING.sub("?", each.text))
+                for each in segments
+            ]
+        for other in self.others:
+            segments = other.apply(segments, background)
+        return segments
 
 
 def writable(text: str) -> str:
@@ -74,7 +81,8 @@ class BaseApp(App[R], inherit_bindings=False):
         super().__init__()
         self.failure: Exception | None = None
         """What ended it, for whoever runs it to raise."""
-        self._printable = _Printable()
+        self._filter = _Printable(())
+        self._found_filters: Sequence[LineFilter] = ()
         self._began = time.monotonic()
         self.away = asyncio.Lock()
         """Held while the terminal is left to something else."""
@@ -92,8 +100,12 @@ class BaseApp(App[R], inherit_bindings=False):
 
     def get_line_filters(self) -> Sequence[LineFilter]:
         """Return what is done to all that is drawn: with NO_COLOR it has no colours at all."""
-        found = [NoColor() if isinstance(each, Monochrome) else each for each in super().get_line_filters()]
-        return [self._printable, *found]
+        found = super().get_line_filters()
+        if [*found] != [*self._found_filters]:
+            self._found_filters = found
+            others = [NoColor() if isinstance(each, Monochrome) else each for each in found]
+            self._filter = _Printable(others)
+        return (self._filter,)
 
     # --- keys that are typed before a screen is there to take them ---
 

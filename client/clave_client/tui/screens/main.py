@@ -14,7 +14,7 @@ from typing import Any, ClassVar, Final
 from msgspec.structs import replace
 from textual.app import ComposeResult
 from textual.binding import BindingType
-from textual.containers import Horizontal, Vertical
+from textual.containers import Horizontal
 from textual.content import Content
 from textual.events import Resize
 from textual.widgets import Static
@@ -110,20 +110,19 @@ class MainScreen(WritingScreen):
 
     def compose(self) -> ComposeResult:
         """Put the parts in their places."""
-        with Horizontal(id="columns"):
-            yield self.rooms
-            with Vertical(id="middle"):
-                yield self.title_line
-                yield self.checklist
-                with Horizontal(id="history"):
-                    yield self.messages
-                    yield self.place
-                yield self.waiting
-                yield self.completions
-                yield self.banner
-                yield self.composer
-            yield self.panel
+        # As few containers as can be: of each, Textual draws each line, for each key.
         yield self.status
+        yield self.rooms
+        yield self.panel
+        yield self.title_line
+        yield self.checklist
+        with Horizontal(id="history"):
+            yield self.messages
+            yield self.place
+        yield self.waiting
+        yield self.completions
+        yield self.banner
+        yield self.composer
 
     def on_mount(self) -> None:
         """Begin the conversation."""

@@ -375,11 +375,6 @@ class MessageList(ScrollView, can_focus=True):
     # --- scrolling ---
 
     @property
-    def allow_vertical_scroll(self) -> bool:
-        """Whether it can be scrolled: always, also before Textual has laid out what was added."""
-        return True
-
-    @property
     def first_in_sight(self) -> HistoryMessage | None:
         """The first message of which something is in sight."""
         row = self._rows.row_at(self.scroll_offset.y)
