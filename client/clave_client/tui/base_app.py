@@ -34,6 +34,9 @@ _HOLD_SECONDS: Final = 0.005
 _MOST_HOLD_SECONDS: Final = 2.0
 """How often it is seen whether a screen takes keys, and how long they are kept at most."""
 
+_KEY_SECONDS: Final = 0.03
+"""How long after a key what changes is drawn at once, not with the next of 60 updates a second."""
+
 _LINE_FEED: Final = "ctrl+j"
 _START_SECONDS: Final = 2.0
 """How long after the start a line feed is an Enter that was typed before."""
@@ -84,6 +87,7 @@ class BaseApp(App[R], inherit_bindings=False):
         self._filter = _Printable(())
         self._found_filters: Sequence[LineFilter] = ()
         self._began = time.monotonic()
+        self._key_at = 0.0
         self.away = asyncio.Lock()
         """Held while the terminal is left to something else."""
         self._held: list[Key] | None = None
@@ -168,7 +172,19 @@ class BaseApp(App[R], inherit_bindings=False):
         if isinstance(event, Key) and self._held is not None and not event.is_forwarded:
             self._held_later.append(event)
             return
+        if isinstance(event, Key) and not event.is_forwarded:
+            self._key_at = time.monotonic()
         await super().on_event(event)
+
+    @property
+    def seconds_since_key(self) -> float:
+        """How long ago the last key was pressed, in seconds."""
+        return time.monotonic() - self._key_at
+
+    @property
+    def draws_at_once(self) -> bool:
+        """Whether a key was pressed just now, so that what it changes is to be drawn without waiting."""
+        return self.seconds_since_key < _KEY_SECONDS
 
     def _handle_exception(self, error: Exception) -> None:
         """End because of a defect, without Textual's traceback: that shows the values of variables."""

@@ -26,8 +26,12 @@ _THEME_NAME: Final = "theme"
 """A file in the folder of all profiles, with the name of the theme."""
 
 _MOST_THEME_BYTES: Final = 100
-_COLLECT_AFTER: Final = 5_000
-"""Objects made, and not freed, between two runs of the garbage collector, for which keys wait."""
+_COLLECT_AFTER: Final = (5_000, 1_000, 1_000)
+"""Objects made, and not freed, between two runs of the garbage collector among young ones, which take 1 ms;
+and how many such runs are between two among older ones, which would keep keys waiting."""
+
+_COLLECT_SECONDS: Final = 5.0
+"""How often all are looked through, once no key was pressed for so long."""
 
 _MOST_KEEP_SECONDS: Final = 1.0
 
@@ -66,12 +70,21 @@ async def run_screen(
             keep_theme=partial(_keep_theme, home),
         )
         gc.freeze()  # what was imported stays
-        gc.set_threshold(_COLLECT_AFTER)
+        gc.set_threshold(*_COLLECT_AFTER)
+        collecting = asyncio.create_task(_collect_at_rest(window.app))
         try:
             await window.app.run_to_end()
         finally:
+            collecting.cancel()
             await window.keep_draft()
         return window.app.return_code or 0
+
+
+async def _collect_at_rest(app: ClaveApp) -> None:
+    while True:
+        await asyncio.sleep(_COLLECT_SECONDS)
+        if app.seconds_since_key > _COLLECT_SECONDS:
+            gc.collect()
 
 
 def chosen_theme(home: Path) -> str:

@@ -131,6 +131,12 @@ class MainScreen(WritingScreen):
         self.run_worker(self._talk(), name="conversation")
         self.run_worker(self._run_jobs(), name="what is typed")
 
+    def on_idle(self) -> None:
+        """Draw at once what a key has changed."""
+        app = self.app
+        if isinstance(app, BaseApp) and app.draws_at_once:
+            self._on_timer_update()
+
     def on_resize(self, event: Resize) -> None:
         """Leave out of a narrow screen what does not fit."""
         self.set_class(event.size.width < self.NARROW, "narrow")
