@@ -34,9 +34,6 @@ _HOLD_SECONDS: Final = 0.005
 _MOST_HOLD_SECONDS: Final = 2.0
 """How often it is seen whether a screen takes keys, and how long they are kept at most."""
 
-_KEY_SECONDS: Final = 0.03
-"""How long after a key what changes is drawn at once, not with the next of 60 updates a second."""
-
 _LINE_FEED: Final = "ctrl+j"
 _START_SECONDS: Final = 2.0
 """How long after the start a line feed is an Enter that was typed before."""
@@ -180,11 +177,6 @@ class BaseApp(App[R], inherit_bindings=False):
     def seconds_since_key(self) -> float:
         """How long ago the last key was pressed, in seconds."""
         return time.monotonic() - self._key_at
-
-    @property
-    def draws_at_once(self) -> bool:
-        """Whether a key was pressed just now, so that what it changes is to be drawn without waiting."""
-        return self.seconds_since_key < _KEY_SECONDS
 
     def _handle_exception(self, error: Exception) -> None:
         """End because of a defect, without Textual's traceback: that shows the values of variables."""

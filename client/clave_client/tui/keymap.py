@@ -18,6 +18,7 @@ from clave_client.errors import UsageError
 
 __all__ = [
     "AT_ONCE",
+    "CHANGING",
     "FILE_NAME",
     "KEYMAP",
     "OPENING",
@@ -209,6 +210,9 @@ OPENING: Final = frozenset(
     {"palette", "help", "jump", "search", "invite", "verify", "links", "devices", "settings"}
 )
 """Actions that open another screen: what is typed next is for that."""
+
+CHANGING: Final = OPENING - {"palette", "help", "jump", "search"}
+"""Those where one may change who is in the room, or what one knows of them."""
 
 AT_ONCE: Final = OPENING | {"write", "select", "find_room", "answer_last", "edit_last"}
 """Actions that change where is written: the composer has them done before what is typed next."""

@@ -81,10 +81,12 @@ async def _panel(what: str, screen: MainScreen) -> None:
 
 async def _older(screen: MainScreen) -> None:
     screen.messages.action_page_up()
+    screen.draw_at_once()
 
 
 async def _newer(screen: MainScreen) -> None:
     screen.messages.action_page_down()
+    screen.draw_at_once()
 
 
 async def _newest(screen: MainScreen) -> None:

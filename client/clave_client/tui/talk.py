@@ -22,8 +22,8 @@ from clave_client.values import MOST_NUMBER
 
 __all__ = ["ScreenConversation"]
 
-_PAGE: Final = 100
-"""Messages loaded at once."""
+_LEAST_PAGE: Final = 40
+"""Messages loaded at once, at least; else as many as fill the screen twice, if each has one line."""
 
 _FRAME_SECONDS: Final = 1 / 15
 """What was shown within this time is noted at once."""
@@ -78,7 +78,7 @@ class ScreenConversation(Conversation):
     async def show_history(self, count: int) -> None:
         """Show the messages of the current room anew, as with numbers; at least `count`."""
         room = bytes.fromhex(self.current())
-        await self._load_end(room, max(count, _PAGE))
+        await self._load_end(room, max(count, self._page))
 
     async def answer(self, message: HistoryMessage, text: str) -> None:
         """Post an answer to a message of the current room."""
@@ -88,15 +88,23 @@ class ScreenConversation(Conversation):
         """Give an own message of the current room another text."""
         await edit_message(self, message.id.hex(), text)
 
+    @property
+    def _page(self) -> int:
+        return max(_LEAST_PAGE, 2 * self._list.size.height)
+
     # --- entering a room ---
 
-    async def _enter(self, room: bytes, typed: TypedText) -> None:
+    async def enter_at(self, room: bytes, seq: int, typed: TypedText) -> None:
+        """Enter a room as `enter` does, and choose the message at a history seq there."""
+        async with self._showing:
+            await self._enter(room, typed, seq)
+
+    async def _enter(self, room: bytes, typed: TypedText, seq: int = 0) -> None:
         ask, words = self.session.ask, room.hex()
         self.note_seen()
         await self._mark_all()
         if room not in self.rooms:
             await self.refresh()
-        await ask(m.SetLastRoom(room=words))
         if self.room != room:
             typed.is_kept = await self._keep_draft(typed.text)
         with self._list.while_opening():
@@ -106,8 +114,16 @@ class ScreenConversation(Conversation):
             await self.ask_members()
             first = await ask(m.GetHistory(room=words, newest=False, limit=1))
             self._oldest = first[0].seq if first else 0
-            unread = await ask(m.GetUnread(room=words, limit=1))
-            await self._load_end(room, _PAGE, unread[0].seq if unread else 0)
+            if seq:
+                last = await ask(m.GetHistory(room=words, limit=1))
+                self._newest = last[0].seq if last else 0
+                await self._load_around(seq)
+            else:
+                unread = await ask(m.GetUnread(room=words, limit=1))
+                await self._load_end(room, self._page, unread[0].seq if unread else 0)
+        if seq:
+            self._list.choose(seq)
+        await ask(m.SetLastRoom(room=words))
         await self.show_key_notices(room)
         await self._show_missed_changes(room)
         if room in self.rooms:
@@ -150,17 +166,18 @@ class ScreenConversation(Conversation):
         if self.room is None or edge is None:
             return
         words, room = self.room.hex(), self.room
+        count = self._page
         asked = m.GetHistory(
             room=words,
             before=edge.seq if older else 0,
             after=0 if older else edge.seq,
             newest=older,
-            limit=_PAGE,
+            limit=count,
         )
         page = await self.session.ask(asked)
         if self.room != room or (rows.first if older else rows.last) is not edge:
             return
-        found, has_more = [self._row(message) for message in page], len(page) == _PAGE
+        found, has_more = [self._row(message) for message in page], len(page) == count
         self._changed()
         if older:
             self._list.add_older(found, has_older=has_more)
@@ -172,32 +189,31 @@ class ScreenConversation(Conversation):
     async def show_newest(self) -> None:
         """Show the newest messages of the current room, unless they are loaded."""
         if self.room is not None and self._list.has_newer:
-            await self._load_end(self.room, _PAGE)
+            await self._load_end(self.room, self._page)
             self._changed()
 
     async def show_around(self, seq: int) -> None:
         """Show the messages around the one at a history seq of the current room, and choose that."""
         if self._list.rows.row_of(seq) is None:
-            room = self.current()
-            shown = self.room
-            before = await self.session.ask(m.GetHistory(room=room, before=seq, limit=_PAGE // 2))
-            after = await self.session.ask(
-                m.GetHistory(room=room, after=seq - 1, newest=False, limit=_PAGE // 2)
-            )
-            if shown is None or self.room != shown:
-                return  # another room was entered meanwhile
-            if len(after) < _PAGE // 2:
-                self._shown[shown] = {message.seq for message in after}
-            rows, _ = self._rows_of(before + after)
-            top = next((row for row in rows if row.message is not None and row.message.seq >= seq), None)
-            self._list.show(
-                rows,
-                has_older=len(before) == _PAGE // 2,
-                has_newer=len(after) == _PAGE // 2,
-                top=top,
-            )
+            await self._load_around(seq)
         self._list.choose(seq)
         self._changed()
+
+    async def _load_around(self, seq: int) -> None:
+        """Show the messages around a history seq, unless another room is entered meanwhile."""
+        room, half, few = self.room, self._page // 2, self._page // 4
+        if room is None:
+            return
+        words = room.hex()
+        before = await self.session.ask(m.GetHistory(room=words, before=seq, limit=few))
+        after = await self.session.ask(m.GetHistory(room=words, after=seq - 1, newest=False, limit=half))
+        if self.room != room:
+            return
+        has_newer = len(after) == half
+        self._shown[room] = set() if has_newer else {message.seq for message in after}
+        rows, _ = self._rows_of(before + after)
+        top = next((row for row in rows if row.message is not None and row.message.seq >= seq), None)
+        self._list.show(rows, has_older=len(before) == few, has_newer=has_newer, top=top)
 
     async def show_place(self, place: float) -> None:
         """Show the messages at a place of the current room's history, from 0.0 to 1.0 for the newest."""
@@ -216,9 +232,10 @@ class ScreenConversation(Conversation):
 
     async def show_found(self, found: FoundMessage) -> None:
         """Show what was said around a message that a search has found."""
-        if found.room != self.room:
-            await self.enter(found.room)
-        await self.show_around(found.message.seq)
+        if found.room == self.room:
+            await self.show_around(found.message.seq)
+        else:
+            await self.enter_at(found.room, found.message.seq, TypedText())
 
     def part_in_sight(self) -> tuple[float, float]:
         """Return which part of the current room's history is in sight, from 0.0 to 1.0."""

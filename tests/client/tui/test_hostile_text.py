@@ -13,6 +13,7 @@ from textual.widgets import OptionList, Static, TextArea
 
 from clave_client.tui.base_app import BaseApp
 from client.tui.hostile_window import END
+from scenarios.fullscreen import until_pressed
 from scenarios.terminal import terminal
 
 _SEQUENCE = re.compile(
@@ -48,9 +49,7 @@ async def test_only_the_programs_own_sequences_come_out(tmp_path: Path, seed: in
     script = str(Path(__file__).parent / "hostile_window.py")
     paths = str(Path(__file__).parents[2])
     async with terminal(script, str(tmp_path), str(seed), PYTHONPATH=paths, LANG="C.UTF-8") as window:
-        await window.shows("--- new ---")
-        window.press("\x1b[1;5F")
-        await window.shows(END)
+        await until_pressed(window, "\x1b[1;5F", lambda: END in window.text)
         for key, shown in _KEYS:
             window.press(key)
             await window.shows(shown)

@@ -24,7 +24,7 @@ from clave_client.rpc import methods as m
 from clave_client.rpc.session import Session
 from clave_client.rpc.values import HistoryMessage, RoomSummary
 from clave_client.tui.base_app import BaseApp
-from clave_client.tui.keymap import OPENING, Keys, bindings
+from clave_client.tui.keymap import CHANGING, OPENING, Keys, bindings
 from clave_client.tui.message_actions import act_on, copy_text
 from clave_client.tui.messages import (
     About,
@@ -90,12 +90,12 @@ class MainScreen(WritingScreen):
         self._room = room
         self.keys = keys
         self.messages, self.rooms, self.panel = (
-            MessageList(keys, self._act),
+            MessageList(keys, self._act, self.draw_at_once),
             RoomList(self.choose_room, self.leave_rooms),
             RoomPanel(),
         )
         self.completions, self.place = CompletionList(), PlaceBar()
-        self.composer = Composer(keys, self._choose_completion, self.do_at_once)
+        self.composer = Composer(keys, self._choose_completion, self.do_at_once, self.draw_at_once)
         self.title_line, self.status = Static(id="title"), StatusLine(keys)
         self.banner, self.waiting, self.checklist = Static(id="banner"), WaitingLines(keys), Checklist(keys)
         self.fail = fail
@@ -105,7 +105,7 @@ class MainScreen(WritingScreen):
         self._interrupts = Interrupts(time.monotonic)
         self._begun = asyncio.Event()
         self._switched, self._not_shown = 0, ""
-        self._is_dirty = False
+        self._is_dirty = self._draws_at_once = False
         self._panel_asked = 0.0
 
     def compose(self) -> ComposeResult:
@@ -131,10 +131,14 @@ class MainScreen(WritingScreen):
         self.run_worker(self._talk(), name="conversation")
         self.run_worker(self._run_jobs(), name="what is typed")
 
+    def draw_at_once(self) -> None:
+        """Draw what a key has changed once it is known, not with the next of 60 updates a second."""
+        self._draws_at_once = True
+
     def on_idle(self) -> None:
-        """Draw at once what a key has changed."""
-        app = self.app
-        if isinstance(app, BaseApp) and app.draws_at_once:
+        """Draw what a key has changed."""
+        if self._draws_at_once:
+            self._draws_at_once = False
             self._on_timer_update()
 
     def on_resize(self, event: Resize) -> None:
@@ -279,9 +283,10 @@ class MainScreen(WritingScreen):
         finally:
             if action in OPENING and isinstance(self.app, BaseApp):
                 self.app.release_keys()  # also if no screen was opened
-        if action in OPENING:
+        if action in CHANGING:
             with contextlib.suppress(ClientError):
                 await self.talk.ask_members()  # whom the user has verified, for one
+        if action in OPENING:
             self._show_soon()
 
     def action_act(self, action: str) -> None:
@@ -291,8 +296,9 @@ class MainScreen(WritingScreen):
     def go(self, room: bytes, seq: int = 0) -> None:
         """Enter a room in turn with what is typed, and show the message at a history seq there, if any."""
         if room != self.talk.room:
-            self._queue.put(Job("go", partial(self._switch, partial(self._enter, room), self.composer.cut())))
-        if seq:
+            work = partial(self._enter, room, seq)
+            self._queue.put(Job("go", partial(self._switch, work, self.composer.cut())))
+        elif seq:
             self._queue.put(Job("go", partial(self._show_around, seq)))
 
     async def _show_around(self, seq: int) -> None:
@@ -390,8 +396,11 @@ class MainScreen(WritingScreen):
         self.set_class(self.size.width < self.NARROW, "narrow")
         self.set_focus(self.composer)
 
-    async def _enter(self, room: bytes, typed: TypedText) -> None:
-        await self.talk.enter(room, typed)
+    async def _enter(self, room: bytes, seq: int, typed: TypedText) -> None:
+        if seq:
+            await self.talk.enter_at(room, seq, typed)
+        else:
+            await self.talk.enter(room, typed)
 
     async def _answer_invitation(self, room: str, title: str) -> None:
         answers = {"accept": "accept", "decline": "decline", "later": "decide later"}

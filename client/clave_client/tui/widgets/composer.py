@@ -26,13 +26,21 @@ class Composer(TextArea):
     It takes keys in their turn, also those of the main screen: a binding of that could run before, or after,
     what was typed ahead. `choosing` has the user choose among completions: it is given "up", "down" or
     "tab" and returns whether there are any. `at_once` does the action "stop" and those of `AT_ONCE`.
+    `drawn` is called when a key has changed what is to be drawn.
     """
 
-    def __init__(self, keys: Keys, choosing: Callable[[str], bool], at_once: Callable[[str], None]) -> None:
+    def __init__(
+        self,
+        keys: Keys,
+        choosing: Callable[[str], bool],
+        at_once: Callable[[str], None],
+        drawn: Callable[[], None],
+    ) -> None:
         super().__init__(soft_wrap=True, show_line_numbers=False, highlight_cursor_line=False, compact=True)
         self._keys = keys
         self._choosing = choosing
         self._at_once = at_once
+        self._drawn = drawn
         self.typed: list[str] = []
         """Lines that were typed before, oldest first."""
         self.about: About | None = None
@@ -43,8 +51,11 @@ class Composer(TextArea):
         self._kept = self._called = ""
 
     async def _on_key(self, event: Key) -> None:
-        if pass_on(self, event):
-            return
+        if not pass_on(self, event):
+            await self._take_key(event)
+            self._drawn()
+
+    async def _take_key(self, event: Key) -> None:
         action = self._keys.action("composer", event.key)
         if action is not None:
             event.prevent_default().stop()

@@ -29,8 +29,8 @@ _MOST_ROWS: Final = 400
 _FRAME_SECONDS: Final = 1 / 15
 """What comes within this time is drawn at once."""
 
-_NEAR: Final = 2
-"""The next page is asked for when so many heights of the screen are left before it."""
+_NEAR: Final = 1
+"""The next page is asked for when fewer heights of the screen than this are left before it."""
 
 _GUTTER: Final = 1
 """Columns before each line, in which the chosen messages have a sign."""
@@ -48,16 +48,19 @@ class MessageList(ScrollView, can_focus=True):
     """The rows of the current room. It asks for pages, by `PageWanted`, as they come near.
 
     While it has the focus, one message is chosen, or several in a row; `act` is called with an action of the
-    place "messages" in `keymap` and these.
+    place "messages" in `keymap` and these. `drawn` is called when what is to be drawn has changed at a key.
     """
 
     COMPONENT_CLASSES: ClassVar[set[str]] = {f"message-list--{name}" for name in _STYLES}
     ALLOW_SELECT = True
 
-    def __init__(self, keys: Keys, act: Callable[[str, list[HistoryMessage]], None]) -> None:
+    def __init__(
+        self, keys: Keys, act: Callable[[str, list[HistoryMessage]], None], drawn: Callable[[], None]
+    ) -> None:
         super().__init__()
         self._keys = keys
         self._act = act
+        self._drawn = drawn
         self._rows = Rows(1)
         self.has_older = self.has_newer = False
         self.unseen = 0
@@ -106,6 +109,8 @@ class MessageList(ScrollView, can_focus=True):
         if self.has_focus:
             self._choose(top or self._rows.message_near(None, 1))
         self.flush()
+        if len(self._rows):
+            self._drawn()
 
     @contextmanager
     def while_opening(self) -> Iterator[None]:
@@ -301,6 +306,7 @@ class MessageList(ScrollView, can_focus=True):
             await self.run_action(action)
         elif self.chosen:
             self._act(action, self.chosen)
+        self._drawn()
 
     @property
     def chosen(self) -> list[HistoryMessage]:
@@ -412,7 +418,8 @@ class MessageList(ScrollView, can_focus=True):
         ):
             if has_more and left < margin and older not in self._asked:
                 self._asked.add(older)
-                self.post_message(PageWanted(older=older))
+                # What is here is drawn first.
+                self.call_after_refresh(self.post_message, PageWanted(older=older))
 
 
 def _select(segments: list[Segment], span: tuple[int, int], style: Style) -> list[Segment]:
