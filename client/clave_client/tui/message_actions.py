@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import secrets
 from typing import TYPE_CHECKING, Final
 
 from clave_client.errors import UsageError
@@ -11,6 +10,7 @@ from clave_client.rpc import methods as m
 from clave_client.rpc.values import HistoryMessage
 from clave_client.tui.message_text import link_targets
 from clave_client.tui.screens.choice import ChoiceScreen
+from clave_client.tui.screens.side import new_key
 from clave_client.tui.screens.text import TextScreen
 from clave_client.ui.display import clock_text, note
 from clave_client.ui.inspection_lines import relay_view_lines
@@ -76,10 +76,6 @@ def _room(screen: MainScreen) -> str:
     return screen.talk.current()
 
 
-def _key() -> str:
-    return secrets.token_hex(16)
-
-
 async def _react(screen: MainScreen, message: HistoryMessage) -> None:
     own = [each.reaction for each in message.reactions if each.own]
     answers = {f"-{each}": f"take {each} back" for each in own}
@@ -98,10 +94,10 @@ async def _react(screen: MainScreen, message: HistoryMessage) -> None:
     room, name = _room(screen), message.id.hex()
     if chosen.startswith("-"):
         request: m.React | m.Unreact = m.Unreact(
-            room=room, message=name, reaction=chosen[1:], wait=0.0, key=_key()
+            room=room, message=name, reaction=chosen[1:], wait=0.0, key=new_key()
         )
     else:
-        request = m.React(room=room, message=name, reaction=reaction_of(chosen[1:]), wait=0.0, key=_key())
+        request = m.React(room=room, message=name, reaction=reaction_of(chosen[1:]), wait=0.0, key=new_key())
     await screen.talk.session.ask(request)
 
 
@@ -122,9 +118,9 @@ async def _pin(screen: MainScreen, message: HistoryMessage) -> None:
     room, name = _room(screen), message.id.hex()
     pinned = await screen.talk.session.ask(m.ListPinned(room=room))
     if any(each.id == message.id for each in pinned):
-        await screen.talk.session.ask(m.UnpinMessage(room=room, message=name, key=_key()))
+        await screen.talk.session.ask(m.UnpinMessage(room=room, message=name, key=new_key()))
     else:
-        await screen.talk.session.ask(m.PinMessage(room=room, message=name, key=_key()))
+        await screen.talk.session.ask(m.PinMessage(room=room, message=name, key=new_key()))
 
 
 async def _delete(screen: MainScreen, message: HistoryMessage) -> None:
@@ -139,7 +135,7 @@ async def _delete(screen: MainScreen, message: HistoryMessage) -> None:
                 message=message.id.hex(),
                 here_only=chosen == "here",
                 wait=0.0,
-                key=_key(),
+                key=new_key(),
             )
         )
         await screen.talk.show_changed(message.id)

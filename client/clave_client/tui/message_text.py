@@ -51,7 +51,7 @@ def lines_of(
     if message.quote is not None:
         lines.append([("time", f"{_MARGIN}> {quote_text(message.quote)}")])
     targets: list[str] = []
-    said = _with_margins(number + said_pieces(message, names, targets))
+    said = _with_margins(number + said_pieces(message, names, targets, when=True))
     said[-1] += _receipts(message)
     lines += said
     lines += [[("link", f"{_MARGIN}[{place}] {target}")] for place, target in enumerate(targets, start=1)]

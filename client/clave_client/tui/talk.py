@@ -135,6 +135,8 @@ class ScreenConversation(Conversation):
         ask, words = self.session.ask, room.hex()
         self._newest = 0
         page = await ask(m.GetHistory(room=words, limit=count))
+        if self.room != room:
+            return  # another room was entered meanwhile
         has_older, has_newer = len(page) == count, False
         if unread and page and page[0].seq > unread:
             before = await ask(m.GetHistory(room=words, before=unread, limit=count // 2))
@@ -290,12 +292,18 @@ class ScreenConversation(Conversation):
         self, event: events.MessageEdited | events.MessageDeleted | events.ReactionChanged
     ) -> None:
         """Show a message of the current room as it is now."""
-        await self._show_again(event.room, event.id)
+        await self._show_with_answers(event.room, event.id)
 
     async def show_changed(self, message: bytes) -> None:
         """Show a message of the current room as it is now."""
         if self.room is not None:
-            await self._show_again(self.room, message)
+            await self._show_with_answers(self.room, message)
+
+    async def _show_with_answers(self, room: bytes, message: bytes) -> None:
+        """Show a message that has changed, and its answers, which quote it."""
+        answers = [each.id for each in self._list.rows.messages() if each.reply_to == message]
+        for each in (message, *answers):
+            await self._show_again(room, each)
 
     async def _show_again(self, room: bytes, message: bytes) -> None:
         if room != self.room or not self._list.rows.holds(message):
@@ -313,4 +321,4 @@ class ScreenConversation(Conversation):
             rows = [self._list.rows.row_of(seq) for seq in event.seqs]
             for row in rows:
                 if row is not None and row.message is not None:
-                    await self._show_again(event.room, row.message.id)
+                    await self._show_with_answers(event.room, row.message.id)

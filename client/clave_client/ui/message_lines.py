@@ -78,10 +78,12 @@ def message_lines(
     return [*lines, [*head, ("", ": "), *said]]
 
 
-def said_pieces(message: HistoryMessage, names: dict[bytes, str], targets: list[str] | None = None) -> Line:
+def said_pieces(
+    message: HistoryMessage, names: dict[bytes, str], targets: list[str] | None = None, *, when: bool = False
+) -> Line:
     """Return the pieces of what a message says, or of what became of it; `names` are those of members.
 
-    `targets` are as in `marked_pieces`.
+    `targets` are as in `marked_pieces`; with `when` they say when it disappears, not only that it does.
     """
     if message.kind is MessageKind.REMOVED:
         return [("note", f"(removed by {message.removed_by or 'an admin'})")]
@@ -92,8 +94,17 @@ def said_pieces(message: HistoryMessage, names: dict[bytes, str], targets: list[
         pieces = marked_pieces(message.markup, lambda account: names.get(account, ""), targets)
     tail: Line = [("time", " (edited)")] if message.edits else []
     if message.expires_at or message.expires_after:
-        tail.append(("time", " (disappears)"))
+        tail.append(("time", f" ({_expiry_text(message) if when else 'disappears'})"))
     return [*(pieces or [("", message.text)]), *tail]
+
+
+def _expiry_text(message: HistoryMessage) -> str:
+    """Return when a message disappears, with the day if that is another one than it was sent on."""
+    if not message.expires_at:
+        return f"disappears {exact_duration_words(message.expires_after)} after it is read"
+    same_day = date_text(message.expires_at) == date_text(message.sent_at)
+    moment = f"at {clock_text(message.expires_at)}" if same_day else _moment(message.expires_at)
+    return f"disappears {moment}"
 
 
 def reaction_text(event: events.ReactionChanged, found: HistoryMessage | None, me: bytes) -> str:

@@ -167,3 +167,19 @@ async def test_only_the_rows_that_are_loaded_are_selected_and_stay_so_as_others_
         selected = red.main.get_selected_text() or ""
         assert "message 249." in selected
         assert "message 0." not in selected
+
+
+async def test_an_answer_quotes_no_message_that_was_deleted_or_edited(tmp_path: Path) -> None:
+    async with MemoryRelay() as relay, relay.client("blue") as blue, screen_of(relay, tmp_path) as red:
+        room = blue.room(await in_a_room(red, blue))
+        await room.send("the first secret")
+        await room.send("a tpyo")
+        secret, other = (each.id for each in blue.history(room.id)[-2:])
+        await room.send("answer one", reply_to=secret)
+        await room.send("answer two", reply_to=other)
+        await red.shows("answer two")
+        assert "> blue (unverified): the first secret" in red.text or "> blue: the first secret" in red.text
+        room.delete(secret)
+        room.edit(other, "a typo")
+        await red.until(lambda: "secret" not in red.text and "tpyo" not in red.text)
+        assert red.text.count("a typo") == 2

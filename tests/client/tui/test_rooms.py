@@ -36,6 +36,22 @@ async def test_rooms_are_found_as_one_types(tmp_path: Path) -> None:
         assert "attic" in red.text
 
 
+async def test_a_room_that_comes_while_one_is_looked_for_moves_no_choice(tmp_path: Path) -> None:
+    async with MemoryRelay() as relay, relay.client("blue") as blue, screen_of(relay, tmp_path) as red:
+        for title in ("attic", "cellar"):
+            await red.types(f"/new {title}")
+            await red.shows(f"{title} is open")
+        red.type_ahead("ctrl+t", "down")
+        await red.until(lambda: red.main.rooms.filter.display)
+        await (await blue.create_room("attic of blue")).invite("red")
+        await red.shows("invitations")
+        red.type_ahead("enter")
+        await red.until(lambda: not red.main.rooms.filter.display)
+        await red.pilot.pause()
+        assert not isinstance(red.pilot.app.screen, ChoiceScreen)
+        assert _is_in(red, "cellar")
+
+
 async def test_keys_go_from_room_to_room(tmp_path: Path) -> None:
     async with MemoryRelay() as relay, screen_of(relay, tmp_path) as red:
         for title in ("attic", "cellar", "garden"):

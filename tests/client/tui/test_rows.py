@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from clave_client.events import Person
 from clave_client.rpc.values import HistoryMessage
 from clave_client.tui.rows import Row, Rows
-from clave_client.ui.display import plain
+from clave_client.ui.display import clock_text, date_text, plain
 
 RED = Person("red", b"r" * 32, "main", b"d" * 32, verified=True)
 NOON = 1_800_000_000.0
@@ -115,6 +115,19 @@ def test_what_became_of_an_own_message_stands_behind_it() -> None:
     assert last_line(delivered=1) == "  hello  received by 1"
     assert last_line(delivered=2, read=1) == "  hello  read by 1"
     assert last_line(delivered=2, read=2) == "  hello  read"
+
+
+def test_a_message_says_when_it_disappears() -> None:
+    soon, later, unread = (
+        msgspec.structs.replace(message(1), expires_at=NOON + 3600),
+        msgspec.structs.replace(message(2), expires_at=NOON + 2 * DAY),
+        msgspec.structs.replace(message(3), expires_after=3600),
+    )
+    at, on, after = (lines(filled([each]))[2] for each in (soon, later, unread))
+    assert at == f"  hello (disappears at {clock_text(NOON + 3600)})"
+    assert on.startswith("  hello (disappears ")
+    assert date_text(NOON + 2 * DAY).split()[0] in "".join(lines(filled([later], 100)))
+    assert after == "  hello (disappears 1 hour after it is"
 
 
 def test_a_changed_message_is_shown_as_it_is_now() -> None:

@@ -68,9 +68,12 @@ class RoomList(Vertical):
                 current = len(shown) if room.id == self._current else current
                 shown.append((room.id.hex(), _words(room, here=room.id == self._current)))
         options = self.options
+        chosen = options.highlighted_option
         if [each for each, _ in shown] != [each for each, _ in self._shown]:
             options.clear_options()
             options.add_options(Option(words, id=id_, disabled=id_[0] == "-") for id_, words in shown)
+            if chosen is not None and chosen.id in dict(shown):
+                options.highlighted = options.get_option_index(str(chosen.id))
         else:
             for place, ((_, words), (_, before)) in enumerate(zip(shown, self._shown, strict=True)):
                 if words != before:
