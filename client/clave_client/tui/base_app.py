@@ -13,6 +13,7 @@ from pathlib import Path, PurePath
 from typing import Any, ClassVar, Final, TypeVar
 
 from rich.segment import Segment
+from textual._styles_cache import StylesCache
 from textual.app import App
 from textual.color import Color
 from textual.driver import Driver
@@ -26,7 +27,7 @@ from clave_client.tui.drivers import TerminalDriver
 from clave_client.tui.themes import DARK, THEMES
 from clave_wire.text import sanitize
 
-__all__ = ["BaseApp", "writable"]
+__all__ = ["BaseApp", "forget_closed_widgets", "writable"]
 
 R = TypeVar("R")
 
@@ -68,6 +69,11 @@ class _Printable(LineFilter):
 def writable(text: str) -> str:
     """Return a text that comes from elsewhere as it may stand where one writes: see `sanitize`."""
     return sanitize(text.replace("\r\n", "\n").replace("\r", "\n"), multiline=True, joiners=True)
+
+
+def forget_closed_widgets() -> None:
+    """Free what Textual keeps of up to a thousand widgets that are gone: a cache of a method holds them."""
+    StylesCache.get_inner_outer.cache_clear()
 
 
 class BaseApp(App[R], inherit_bindings=False):

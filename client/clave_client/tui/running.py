@@ -26,12 +26,16 @@ _THEME_NAME: Final = "theme"
 """A file in the folder of all profiles, with the name of the theme."""
 
 _MOST_THEME_BYTES: Final = 100
-_COLLECT_AFTER: Final = (5_000, 1_000, 1_000)
+_COLLECT_AFTER: Final = (5_000, 4, 1_000_000)
 """Objects made, and not freed, between two runs of the garbage collector among young ones, which take 1 ms;
 and how many such runs are between two among older ones, which would keep keys waiting."""
 
-_COLLECT_SECONDS: Final = 5.0
-"""How often all are looked through, once no key was pressed for so long."""
+_REST_SECONDS: Final = 1.0
+"""All objects are looked through, which can take 0.1 s, once no key was pressed for so long,"""
+
+_MUCH: Final = 10
+_TOO_MUCH: Final = 500
+"""and so many runs among older ones came before; or after so many runs in any case."""
 
 _MOST_KEEP_SECONDS: Final = 1.0
 
@@ -82,8 +86,9 @@ async def run_screen(
 
 async def _collect_at_rest(app: ClaveApp) -> None:
     while True:
-        await asyncio.sleep(_COLLECT_SECONDS)
-        if app.seconds_since_key > _COLLECT_SECONDS:
+        await asyncio.sleep(_REST_SECONDS)
+        runs = gc.get_count()[2]
+        if runs >= (_MUCH if app.seconds_since_key > _REST_SECONDS else _TOO_MUCH):
             gc.collect()
 
 

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 from pathlib import Path
 
 import pytest
+from textual._styles_cache import StylesCache
 from textual.events import Key
 
 from clave_client.testing import MemoryRelay
@@ -198,3 +200,20 @@ async def test_exit_leaves_and_others_are_told(tmp_path: Path) -> None:
         assert blue.rooms[room].phase is Phase.JOINED
         async with asyncio.timeout(SECONDS):
             await blue.sync.wait_for(lambda: len(blue.sync.online.get(room, ())) <= 1)
+
+
+async def test_nothing_is_kept_of_screens_that_were_closed(tmp_path: Path) -> None:
+    async with MemoryRelay() as relay, screen_of(relay, tmp_path) as red:
+        await red.types("/new friends")
+        await red.shows("friends is open")
+        counts = []
+        for _ in range(4):
+            for key in ("f1", "alt+s", "alt+o"):
+                await red.pilot.press(key)
+                await red.shows("Esc close")
+                await red.pilot.press("escape")
+                await red.until(lambda: red.pilot.app.screen is red.main)
+            await red.pilot.pause()
+            gc.collect()
+            counts.append(sum(isinstance(each, StylesCache) for each in gc.get_objects()))
+        assert counts[1:] == [counts[1]] * 3

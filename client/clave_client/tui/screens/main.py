@@ -23,7 +23,7 @@ from clave_client.errors import ClientError
 from clave_client.rpc import methods as m
 from clave_client.rpc.session import Session
 from clave_client.rpc.values import HistoryMessage, RoomSummary
-from clave_client.tui.base_app import BaseApp
+from clave_client.tui.base_app import BaseApp, forget_closed_widgets
 from clave_client.tui.keymap import CHANGING, OPENING, Keys, bindings
 from clave_client.tui.message_actions import act_on, copy_text
 from clave_client.tui.messages import (
@@ -140,6 +140,10 @@ class MainScreen(WritingScreen):
         if self._draws_at_once:
             self._draws_at_once = False
             self._on_timer_update()
+
+    def on_screen_resume(self) -> None:
+        """Forget the screen that was over this one."""
+        forget_closed_widgets()
 
     def on_resize(self, event: Resize) -> None:
         """Leave out of a narrow screen what does not fit."""
