@@ -276,6 +276,9 @@ class ScreenConversation(Conversation):
                 await self.session.ask(m.MarkShown(room=room.hex(), seq=seq, until=True))
             if self._to_mark.get(room) == seq:
                 del self._to_mark[room]
+            for each in self._list.rows.messages():  # from now on it is known when they disappear
+                if each.expires_after and not each.own and each.seq <= seq:
+                    await self._show_again(room, each.id)
 
     async def keep_draft(self, text: str) -> None:
         """Keep what was written and not sent with the current room."""

@@ -100,7 +100,7 @@ def said_pieces(
 
 def _expiry_text(message: HistoryMessage) -> str:
     """Return when a message disappears, with the day if that is another one than it was sent on."""
-    if not message.expires_at:
+    if message.expires_after:
         return f"disappears {exact_duration_words(message.expires_after)} after it is read"
     same_day = date_text(message.expires_at) == date_text(message.sent_at)
     moment = f"at {clock_text(message.expires_at)}" if same_day else _moment(message.expires_at)

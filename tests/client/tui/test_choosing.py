@@ -183,3 +183,10 @@ async def test_an_answer_quotes_no_message_that_was_deleted_or_edited(tmp_path: 
         room.edit(other, "a typo")
         await red.until(lambda: "secret" not in red.text and "tpyo" not in red.text)
         assert red.text.count("a typo") == 2
+
+
+async def test_what_was_read_says_when_it_disappears(tmp_path: Path) -> None:
+    async with MemoryRelay() as relay, relay.client("blue") as blue, screen_of(relay, tmp_path) as red:
+        room = blue.room(await in_a_room(red, blue))
+        await room.send("soon gone", expires_after=3600)
+        await red.shows("soon gone (disappears at ")

@@ -6,12 +6,13 @@ from itertools import combinations
 from pathlib import Path
 
 import pytest
+from rich.style import Style
 from textual.color import Color
 from textual.theme import Theme
 
 from clave_client.testing import MemoryRelay
 from clave_client.tui.themes import DARK, LIGHT, THEMES
-from client.tui.screenkit import in_a_room, screen_of
+from client.tui.screenkit import Screen, in_a_room, screen_of
 
 TEXTS = ("text-primary", "text-success", "text-accent", "text-warning", "text-error", "text-secondary")
 GROUNDS = ("background", "surface", "panel")
@@ -95,6 +96,17 @@ def test_one_is_dark_and_one_is_light() -> None:
     assert not LIGHT.dark
 
 
+def _drawn_styles(screen: Screen) -> dict[str, Style | None]:
+    """Return the style in which each text is drawn."""
+    app = screen.pilot.app
+    styles: dict[str, Style | None] = {}
+    for strip in app.screen._compositor.render_strips():
+        for line_filter in app.get_line_filters():
+            strip = strip.apply_filter(line_filter, Color(0, 0, 0))
+        styles |= {text.strip(): style for text, style, _ in strip}
+    return styles
+
+
 async def test_without_colours_what_is_chosen_is_still_seen(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -105,17 +117,24 @@ async def test_without_colours_what_is_chosen_is_still_seen(
         await red.shows("look")
         await red.pilot.press("alt+m")
         await red.until(lambda: bool(red.main.messages.chosen))
-        app = red.pilot.app
-        filters = app.get_line_filters()
-        styles = {}
-        for strip in app.screen._compositor.render_strips():
-            for line_filter in filters:
-                strip = strip.apply_filter(line_filter, Color(0, 0, 0))
-            for text, style, _ in strip:
-                styles[text.strip()] = style
+        styles = _drawn_styles(red)
         assert all(each is None or each.color is None or each.color.is_default for each in styles.values())
         chosen, name = styles["look"], styles["blue (unverified)"]
         assert chosen is not None
         assert chosen.reverse
         assert name is not None
         assert name.bold
+        for key, tabs, chosen_text in (
+            ("alt+o", 0, "is called:"),
+            ("alt+n", 1, "7 days"),
+            ("alt+n", 3, "Make a link"),
+        ):
+            await red.pilot.press(key)
+            await red.shows("Esc close")
+            await red.pilot.press(*["tab"] * tabs)
+            await red.pilot.pause()
+            drawn = _drawn_styles(red)[chosen_text]
+            assert drawn is not None
+            assert drawn.underline, chosen_text
+            await red.pilot.press("escape")
+            await red.until(lambda: red.pilot.app.screen is red.main)

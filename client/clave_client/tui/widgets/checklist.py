@@ -10,6 +10,7 @@ from textual.widgets import Static
 
 from clave_client.tui.keymap import Keys
 from clave_client.tui.talk import ScreenConversation
+from clave_client.values import Phase
 
 __all__ = ["Checklist"]
 
@@ -48,7 +49,10 @@ class Checklist(Static):
         shown = self._keys.shown
         return [
             (talk.was_online, f"you are {talk.name} at your relay"),
-            (bool(talk.rooms), "open a room: /new TITLE, or join one by a link: /join LINK"),
+            (
+                any(each.phase is Phase.JOINED for each in talk.rooms.values()),
+                "open a room: /new TITLE, or join one by a link: /join LINK",
+            ),
             (bool(others), f"bring somebody in: {shown('main', 'invite')}"),
             (said, "say something"),
             (any(each.verified for each in others), f"compare keys: {shown('main', 'verify')}"),
