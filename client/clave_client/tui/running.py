@@ -30,11 +30,11 @@ _COLLECT_AFTER: Final = (5_000, 4, 1_000_000)
 """Objects made, and not freed, between two runs of the garbage collector among young ones, which take 1 ms;
 and how many such runs are between two among older ones, which would keep keys waiting."""
 
-_REST_SECONDS: Final = 1.0
+_REST_SECONDS: Final = 0.3
 """All objects are looked through, which can take 0.1 s, once no key was pressed for so long,"""
 
-_MUCH: Final = 10
-_TOO_MUCH: Final = 500
+_MUCH: Final = 5
+_TOO_MUCH: Final = 25
 """and so many runs among older ones came before; or after so many runs in any case."""
 
 _MOST_KEEP_SECONDS: Final = 1.0
