@@ -47,7 +47,7 @@ class _Printable(LineFilter):
     """Draws "?" for each character that could steer the terminal, whatever widget it is in.
 
     Text of peers is sanitised before it gets here; this holds for all text, also the user's own. Does what
-    `others` do, too: Textual looks for each line of each widget whether a filter has seen it already.
+    `others` do, too: one filter, as Textual looks up a cache for each filter and line.
     """
 
     def __init__(self, others: Sequence[LineFilter]) -> None:
@@ -95,6 +95,7 @@ class BaseApp(App[R], inherit_bindings=False):
         """Held while the terminal is left to something else."""
         self._held: list[Key] | None = None
         self._held_later: list[Key] = []
+        self._holds = 0
         self.animation_level = "none"  # what moves slowly costs time, and is no more to be read
         for each in THEMES:
             self.register_theme(each)
@@ -121,33 +122,40 @@ class BaseApp(App[R], inherit_bindings=False):
         """Whether keys wait for another screen."""
         return self._held is not None
 
-    def hold_keys(self) -> None:
-        """Keep keys until the screen that is opened now takes them, or `release_keys`."""
+    def hold_keys(self, *, for_screen: bool = True) -> int:
+        """Keep keys until the screen that is opened now takes them, or `release_keys` of what is returned.
+
+        With `for_screen` False only until then.
+        """
+        self._holds += 1
         if self._held is None:
             self._held, self._held_later = [], []
-            self.run_worker(self._release_when_ready(self.screen), group="keys")
+        former = self.screen if for_screen else None
+        self.run_worker(self._release_when_ready(self._holds, former), group="keys")
+        return self._holds
 
     def hold(self, event: Key) -> None:
         """Keep a key that waited at a widget already, before those that come now."""
         if self._held is not None:
             self._held.append(event)
 
-    def release_keys(self) -> None:
-        """Hand the keys on to what has the focus now."""
-        if self._held is None:
+    def release_keys(self, hold: int) -> None:
+        """Hand the keys on to what has the focus now, unless they are kept for something later."""
+        if self._held is None or hold != self._holds:
             return
         events, self._held = [*self._held, *self._held_later], None
         for event in events:
             (self.focused or self.screen)._forward_event(Key(event.key, event.character))
 
-    async def _release_when_ready(self, former: Screen[Any]) -> None:
+    async def _release_when_ready(self, hold: int, former: Screen[Any] | None) -> None:
         ends = time.monotonic() + _MOST_HOLD_SECONDS
-        while self._held is not None and time.monotonic() < ends:
+        while self._held is not None and hold == self._holds and time.monotonic() < ends:
             screen = self.screen
-            if screen is not former and screen.is_mounted and (screen.focused or not screen.focus_chain):
+            takes_keys = screen.is_mounted and (screen.focused or not screen.focus_chain)
+            if former not in (None, screen) and takes_keys:
                 break
             await asyncio.sleep(_HOLD_SECONDS)
-        self.release_keys()
+        self.release_keys(hold)
 
     async def run_to_end(self) -> R | None:
         """Run until the user leaves, and return the result. Raises what ended it before.
@@ -172,11 +180,11 @@ class BaseApp(App[R], inherit_bindings=False):
             and time.monotonic() - self._began < _START_SECONDS
         ):  # Enter, typed before the program had the terminal, which made a line feed of it
             event = Key("enter", "\r")
-        if isinstance(event, Key) and self._held is not None and not event.is_forwarded:
-            self._held_later.append(event)
-            return
         if isinstance(event, Key) and not event.is_forwarded:
             self._key_at = time.monotonic()
+            if self._held is not None:
+                self._held_later.append(event)
+                return
         await super().on_event(event)
 
     @property

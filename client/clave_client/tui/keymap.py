@@ -17,6 +17,7 @@ from textual.binding import Binding, BindingType
 from clave_client.errors import UsageError
 
 __all__ = [
+    "ASKING",
     "AT_ONCE",
     "CHANGING",
     "FILE_NAME",
@@ -213,6 +214,9 @@ OPENING: Final = frozenset(
 
 CHANGING: Final = OPENING - {"palette", "help", "jump", "search"}
 """Those where one may change who is in the room, or what one knows of them."""
+
+ASKING: Final = frozenset({"react", "copy_link", "details", "receipt", "delete"})
+"""What is done to messages in another screen."""
 
 AT_ONCE: Final = OPENING | {"write", "select", "find_room", "answer_last", "edit_last"}
 """Actions that change where is written: the composer has them done before what is typed next."""

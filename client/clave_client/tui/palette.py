@@ -10,7 +10,8 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import Final
 
-from textual.command import DiscoveryHit, Hit, Hits, Provider
+from textual.await_complete import AwaitComplete
+from textual.command import CommandPalette, DiscoveryHit, Hit, Hits, Provider
 from textual.content import Content
 
 from clave_client.tui.keymap import KEYMAP
@@ -19,7 +20,7 @@ from clave_client.tui.screens.main import MainScreen
 from clave_client.ui.chat_commands import COMMANDS
 from clave_client.values import Phase
 
-__all__ = ["MainCommands"]
+__all__ = ["Palette"]
 
 _NOT_OFFERED: Final = frozenset({"palette", "write", *(f"room_{number}" for number in range(1, 10))})
 """Actions that mean nothing in the palette, or are offered as rooms."""
@@ -41,8 +42,15 @@ class _Command:
         return Content.assemble(found, "\n", (f"  {self.more}", "$text-muted"))
 
 
-class MainCommands(Provider):
-    """Everything that can be done on the main screen, by its name."""
+class _MainCommands(Provider):
+    """Everything that can be done on the main screen, by its name; one of it is done."""
+
+    _is_done = False
+
+    def _do(self, command: _Command) -> None:
+        if not self._is_done:
+            self._is_done = True
+            command.run()
 
     async def search(self, query: str) -> Hits:
         """Yield what matches."""
@@ -50,12 +58,12 @@ class MainCommands(Provider):
         for command in self._commands():
             score, places = find.match(query, command.text)
             if score > 0:
-                yield Hit(score, command.content(tuple(places)), command.run, command.text)
+                yield Hit(score, command.content(tuple(places)), partial(self._do, command), command.text)
 
     async def discover(self) -> Hits:
         """Yield everything."""
         for command in self._commands():
-            yield DiscoveryHit(command.content(), command.run, command.text)
+            yield DiscoveryHit(command.content(), partial(self._do, command), command.text)
 
     def _commands(self) -> Iterator[_Command]:
         screen = self.screen
@@ -71,6 +79,17 @@ class MainCommands(Provider):
                 yield _Command(f"go to {room.title}", new, partial(_go_to, screen, room.id))
         for command in COMMANDS.values():
             yield _Command(command.usage, command.help, partial(_use, screen, command.usage))
+
+
+class Palette(CommandPalette):
+    """The command palette over the main screen."""
+
+    def __init__(self) -> None:
+        super().__init__([_MainCommands])
+
+    def dismiss(self, result: None = None) -> AwaitComplete:
+        """Close it once, as an `OverScreen`."""
+        return super().dismiss(result) if self.app.screen is self else AwaitComplete()
 
 
 def _go_to(screen: MainScreen, room: bytes) -> None:

@@ -20,9 +20,13 @@ __all__ = ["Row", "Rows"]
 class Row:
     """A message, or a note between messages; `lines` are not wrapped yet."""
 
-    def __init__(self, lines: Sequence[Line], message: HistoryMessage | None = None) -> None:
+    def __init__(
+        self, lines: Sequence[Line], message: HistoryMessage | None = None, *, is_day: bool = False
+    ) -> None:
         self.lines = lines
         self.message = message
+        self.is_day = is_day
+        """Whether it is the line before the first message of a day."""
         self._lines_of: Callable[..., list[Line]] | None = None
         self._follows: bool | None = None
         self._wrapped: list[Line] = []
@@ -192,7 +196,7 @@ class Rows:
         before, first = self.height, self.first
         added = _arranged(rows, None, "")
         days = [date_text(row.message.sent_at) for row in added if row.message is not None]
-        if first is not None and days[-1:] == [date_text(first.sent_at)] and self._rows[0].message is None:
+        if first is not None and days[-1:] == [date_text(first.sent_at)] and self._rows[0].is_day:
             del self._rows[0]  # the line of a day that has begun above
         if added and self._rows and self._rows[0].message is not None:
             self._rows[0].set_follows(follows=continues(self._rows[0].message, added[-1].message))
@@ -237,7 +241,7 @@ def _arranged(rows: Iterable[Row], before: HistoryMessage | None, day: str) -> l
         message = row.message
         if message is not None:
             if (now := date_text(message.sent_at)) != day:
-                found.append(Row([separator(now)]))
+                found.append(Row([separator(now)], is_day=True))
                 day, before = now, None
             row.set_follows(follows=continues(message, before))
         found.append(row)

@@ -31,11 +31,10 @@ _COLLECT_AFTER: Final = (5_000, 4, 1_000_000)
 and how many such runs are between two among older ones, which would keep keys waiting."""
 
 _REST_SECONDS: Final = 0.3
-"""All objects are looked through, which can take 0.1 s, once no key was pressed for so long,"""
-
 _MUCH: Final = 5
 _TOO_MUCH: Final = 25
-"""and so many runs among older ones came before; or after so many runs in any case."""
+"""All objects are looked through, which can take 0.1 s, after `_MUCH` runs among older ones once no key was
+pressed for `_REST_SECONDS`, and after `_TOO_MUCH` in any case."""
 
 _MOST_KEEP_SECONDS: Final = 1.0
 

@@ -10,6 +10,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
 from clave_client.errors import UsageError
+from clave_client.tui.base_app import BaseApp
 from clave_client.tui.keymap import AT_ONCE, OPENING
 from clave_client.ui.chat_commands import switch_to_unread
 from clave_client.ui.draft_line import TypedText
@@ -56,19 +57,20 @@ SWITCHES: Final[Mapping[str, Callable[[MainScreen, TypedText], Awaitable[None]]]
 
 
 async def _palette(screen: MainScreen) -> None:
-    from textual.command import CommandPalette
+    from clave_client.tui.palette import Palette
 
-    from clave_client.tui.palette import MainCommands
-
-    await screen.app.push_screen_wait(CommandPalette([MainCommands]))
+    await screen.app.push_screen_wait(Palette())
 
 
 async def _jump(screen: MainScreen) -> None:
     from clave_client.tui.screens.jump import JumpScreen, targets_of
 
-    chosen = await screen.app.push_screen_wait(JumpScreen(targets_of(screen)))
+    jump = JumpScreen(targets_of(screen))
+    chosen = await screen.app.push_screen_wait(jump)
     if chosen is not None:
         chosen.go()
+    if isinstance(screen.app, BaseApp):
+        screen.app.release_keys(jump.hold)
 
 
 async def _at_once(action: str, screen: MainScreen) -> None:

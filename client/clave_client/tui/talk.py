@@ -7,6 +7,8 @@ import contextlib
 from collections.abc import Callable
 from typing import Final
 
+from msgspec.structs import replace
+
 from clave_client import events
 from clave_client.errors import ClientError
 from clave_client.rpc import methods as m
@@ -45,6 +47,10 @@ class ScreenConversation(Conversation):
         self._marked: dict[bytes, int] = {}
         self._marking: asyncio.Task[None] | None = None
         self._oldest = self._newest = 0
+        self.is_in_sight: Callable[[], bool] = lambda: True
+        """Whether the user can see the messages: no other screen is over them."""
+        self.may_choose: Callable[[], bool] = lambda: True
+        """Whether a message may be chosen, which takes keys from what is written."""
         self.connect(self._note, changed, lambda *_: alert())
 
     @property
@@ -98,6 +104,11 @@ class ScreenConversation(Conversation):
         """Enter a room as `enter` does, and choose the message at a history seq there."""
         async with self._showing:
             await self._enter(room, typed, seq)
+        self._choose(seq)
+
+    def _choose(self, seq: int) -> None:
+        if self.may_choose():
+            self._list.choose(seq)
 
     async def _enter(self, room: bytes, typed: TypedText, seq: int = 0) -> None:
         ask, words = self.session.ask, room.hex()
@@ -105,28 +116,31 @@ class ScreenConversation(Conversation):
         await self._mark_all()
         if room not in self.rooms:
             await self.refresh()
+        await ask(m.SetLastRoom(room=words))
+        draft = await ask(m.GetDraft(room=words))
         if self.room != room:
             typed.is_kept = await self._keep_draft(typed.text)
         with self._list.while_opening():
-            if self.room != room:
-                self.room = room
-                self.draft.put_back(await ask(m.GetDraft(room=words)))
-            await self.ask_members()
-            first = await ask(m.GetHistory(room=words, newest=False, limit=1))
-            self._oldest = first[0].seq if first else 0
-            if seq:
-                last = await ask(m.GetHistory(room=words, limit=1))
-                self._newest = last[0].seq if last else 0
-                await self._load_around(seq)
-            else:
-                unread = await ask(m.GetUnread(room=words, limit=1))
-                await self._load_end(room, self._page, unread[0].seq if unread else 0)
-        if seq:
-            self._list.choose(seq)
-        await ask(m.SetLastRoom(room=words))
+            try:
+                if self.room != room:
+                    self.room = room
+                    self.draft.put_back(draft)
+                await self.ask_members()
+                first = await ask(m.GetHistory(room=words, newest=False, limit=1))
+                self._oldest = first[0].seq if first else 0
+                if seq:
+                    last = await ask(m.GetHistory(room=words, limit=1))
+                    self._newest = last[0].seq if last else 0
+                    await self._load_around(seq)
+                else:
+                    unread = await ask(m.GetUnread(room=words, limit=1))
+                    await self._load_end(room, self._page, unread[0].seq if unread else 0)
+            except BaseException:
+                self._list.show([], has_older=False, has_newer=True)  # loaded at the next line
+                raise
         await self.show_key_notices(room)
         await self._show_missed_changes(room)
-        if room in self.rooms:
+        if room in self.rooms and not seq:
             self._forget_unread(room)
         self._changed()
 
@@ -137,16 +151,26 @@ class ScreenConversation(Conversation):
         page = await ask(m.GetHistory(room=words, limit=count))
         if self.room != room:
             return  # another room was entered meanwhile
-        has_older, has_newer = len(page) == count, False
+        newest = page[-1].seq if page else 0
         if unread and page and page[0].seq > unread:
             before = await ask(m.GetHistory(room=words, before=unread, limit=count // 2))
-            self._newest = page[-1].seq
-            page = await ask(m.GetHistory(room=words, after=unread - 1, newest=False, limit=count))
-            has_older, has_newer = len(before) == count // 2, len(page) == count
-            page = before + page
+            page = before + await ask(m.GetHistory(room=words, after=unread - 1, newest=False, limit=count))
+            if self.room != room:
+                return
+        self._newest = max(self._newest, newest)  # one may have come just now
+        has_older, has_newer = self._has_more(page, newest)
         self._shown[room] = set() if has_newer else {message.seq for message in page}
         rows, top = self._rows_of(page, unread)
         self._list.show(rows, has_older=has_older, has_newer=has_newer, top=top)
+
+    def _has_more(self, page: list[HistoryMessage], newest: int) -> tuple[bool, bool]:
+        """Return whether there are messages before and after those of a page.
+
+        That cannot be told by their number: the owner gives at most 1 MiB at once.
+        """
+        if not page:
+            return False, False
+        return page[0].seq > self._oldest, page[-1].seq < newest
 
     def _rows_of(self, page: list[HistoryMessage], unread: int = 0) -> tuple[list[Row], Row | None]:
         """Return the rows of messages, with a line before the first unread one, which is returned too."""
@@ -163,6 +187,12 @@ class ScreenConversation(Conversation):
 
     async def load(self, *, older: bool) -> None:
         """Load the page before the first message that is loaded, or after the last one."""
+        try:
+            await self._load(older=older)
+        finally:
+            self._list.end_page(older=older)
+
+    async def _load(self, *, older: bool) -> None:
         rows = self._list.rows
         edge = rows.first if older else rows.last
         if self.room is None or edge is None:
@@ -177,9 +207,12 @@ class ScreenConversation(Conversation):
             limit=count,
         )
         page = await self.session.ask(asked)
-        if self.room != room or (rows.first if older else rows.last) is not edge:
-            return
-        found, has_more = [self._row(message) for message in page], len(page) == count
+        now = rows.first if older else rows.last
+        if self._list.rows is not rows or now is None or now.seq != edge.seq:
+            return  # other ones are shown meanwhile
+        newest = self._newest
+        found = [self._row(message) for message in page]
+        has_more = self._has_more(page, newest)[0 if older else 1]
         self._changed()
         if older:
             self._list.add_older(found, has_older=has_more)
@@ -198,7 +231,7 @@ class ScreenConversation(Conversation):
         """Show the messages around the one at a history seq of the current room, and choose that."""
         if self._list.rows.row_of(seq) is None:
             await self._load_around(seq)
-        self._list.choose(seq)
+        self._choose(seq)
         self._changed()
 
     async def _load_around(self, seq: int) -> None:
@@ -211,11 +244,11 @@ class ScreenConversation(Conversation):
         after = await self.session.ask(m.GetHistory(room=words, after=seq - 1, newest=False, limit=half))
         if self.room != room:
             return
-        has_newer = len(after) == half
+        has_older, has_newer = self._has_more(before + after, self._newest)
         self._shown[room] = set() if has_newer else {message.seq for message in after}
         rows, _ = self._rows_of(before + after)
         top = next((row for row in rows if row.message is not None and row.message.seq >= seq), None)
-        self._list.show(rows, has_older=len(before) == few, has_newer=has_newer, top=top)
+        self._list.show(rows, has_older=has_older, has_newer=has_newer, top=top)
 
     async def show_place(self, place: float) -> None:
         """Show the messages at a place of the current room's history, from 0.0 to 1.0 for the newest."""
@@ -258,7 +291,7 @@ class ScreenConversation(Conversation):
 
     def note_seen(self) -> None:
         """Note, with what else is seen within a moment, that the messages down to the last in sight were."""
-        last = self._list.last_in_sight
+        last = self._list.last_in_sight if self.is_in_sight() else None
         if self.room is None or last is None or last.seq <= self._marked.get(self.room, 0):
             return
         self._to_mark[self.room] = self._marked[self.room] = last.seq
@@ -274,11 +307,11 @@ class ScreenConversation(Conversation):
         for room, seq in list(self._to_mark.items()):
             with self.while_it_lasts(room), contextlib.suppress(ClientError):
                 await self.session.ask(m.MarkShown(room=room.hex(), seq=seq, until=True))
+                for each in self._list.rows.messages():  # from now on it is known when they disappear
+                    if room == self.room and each.expires_after and not each.own and each.seq <= seq:
+                        await self._show_again(room, each.id)
             if self._to_mark.get(room) == seq:
                 del self._to_mark[room]
-            for each in self._list.rows.messages():  # from now on it is known when they disappear
-                if each.expires_after and not each.own and each.seq <= seq:
-                    await self._show_again(room, each.id)
 
     async def keep_draft(self, text: str) -> None:
         """Keep what was written and not sent with the current room."""
@@ -295,7 +328,10 @@ class ScreenConversation(Conversation):
         self, event: events.MessageEdited | events.MessageDeleted | events.ReactionChanged
     ) -> None:
         """Show a message of the current room as it is now."""
-        await self._show_with_answers(event.room, event.id)
+        if isinstance(event, events.ReactionChanged):
+            await self._show_again(event.room, event.id)
+        else:
+            await self._show_with_answers(event.room, event.id)
 
     async def show_changed(self, message: bytes) -> None:
         """Show a message of the current room as it is now."""
@@ -304,11 +340,15 @@ class ScreenConversation(Conversation):
 
     async def _show_with_answers(self, room: bytes, message: bytes) -> None:
         """Show a message that has changed, and its answers, which quote it."""
-        answers = [each.id for each in self._list.rows.messages() if each.reply_to == message]
-        for each in (message, *answers):
-            await self._show_again(room, each)
+        await self._show_again(room, message)
+        answers = [each for each in self._list.rows.messages() if each.reply_to == message]
+        found = await self.ask_message(room, answers[0].id) if answers else None
+        if found is not None and room == self.room:
+            for each in answers:
+                self._list.replace(self._row(replace(each, quote=found.quote)))
 
     async def _show_again(self, room: bytes, message: bytes) -> None:
+        self._list.flush()
         if room != self.room or not self._list.rows.holds(message):
             return
         found = await self.ask_message(room, message)

@@ -145,10 +145,12 @@ def detail_lines(details: MessageDetails, *, me: bytes) -> list[Line]:
             lines.append(note("this version cannot show it"))
         case kind if kind is not MessageKind.TEXT:
             return [*lines, note("deleted" if kind is MessageKind.DELETED else "what it said is gone")]
-    if message.expires_at:
+    if message.expires_after:
+        latest = f", {_moment(message.expires_at)} at the latest" if message.expires_at else ""
+        after = exact_duration_words(message.expires_after)
+        lines.append(note(f"disappears {after} after you have read it{latest}"))
+    elif message.expires_at:
         lines.append(note(f"disappears {_moment(message.expires_at)}"))
-    elif message.expires_after:
-        lines.append(note(f"disappears {exact_duration_words(message.expires_after)} after you have read it"))
     if message.own and details.receipts:
         read = f", read by {message.read}" if message.read else ""
         lines.append(note(f"at the relay; delivered to {message.delivered} of {message.others}{read}"))

@@ -4,23 +4,21 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from textual.command import CommandPalette
-
 from clave_client.testing import MemoryRelay
-from clave_client.tui.palette import MainCommands
+from clave_client.tui.palette import Palette
 from clave_client.tui.screens.search import SearchScreen
 from client.tui.screenkit import Screen, screen_of
 
 
 async def choose(red: Screen, words: str, found: str) -> None:
     """Open the palette, type, and choose the first once `found` is in sight."""
-    red.pilot.app.push_screen(CommandPalette(providers=[MainCommands]))
-    await red.until(lambda: isinstance(red.pilot.app.screen, CommandPalette))
+    red.pilot.app.push_screen(Palette())
+    await red.until(lambda: isinstance(red.pilot.app.screen, Palette))
     await red.pilot.press(*(key if key != " " else "space" for key in words))
     await red.shows(found)
     await red.pilot.pause(0.2)
     await red.pilot.press("enter")
-    await red.until(lambda: not isinstance(red.pilot.app.screen, CommandPalette))
+    await red.until(lambda: not isinstance(red.pilot.app.screen, Palette))
 
 
 async def test_an_action_is_done(tmp_path: Path) -> None:
@@ -53,7 +51,7 @@ async def test_a_command_is_run_or_written_before_what_is_written(tmp_path: Path
 async def test_all_is_listed_before_anything_is_typed(tmp_path: Path) -> None:
     tall = (120, 200)
     async with MemoryRelay() as relay, screen_of(relay, tmp_path, tall) as red:
-        red.pilot.app.push_screen(CommandPalette(providers=[MainCommands]))
+        red.pilot.app.push_screen(Palette())
         for words in ("search all messages", "/edit [N] TEXT", "close this window"):
             await red.shows(words)
         assert "go to room 1" not in red.text

@@ -227,7 +227,7 @@ async def test_what_is_said_while_a_room_is_opened_stands_below_its_messages(tmp
     async with MemoryRelay() as relay, relay.client("blue") as blue, screen_of(relay, tmp_path) as red:
         await _long(red, blue, 3)
         talk, ask = red.main.talk, red.main.talk.session.ask
-        asked_for = ("GetDraft", "ListMembers", "GetHistory", "GetUnread")
+        asked_for = ("ListMembers", "GetHistory", "GetUnread")
 
         async def ask_late(asked: m.Method[object]) -> object:
             """Show a note, and let a frame pass, before the answer."""

@@ -9,16 +9,16 @@ from textual.app import ComposeResult
 from textual.binding import BindingType
 from textual.containers import Vertical
 from textual.content import Content
-from textual.screen import ModalScreen
 from textual.widgets import OptionList, Static
 from textual.widgets.option_list import Option
 
 from clave_client.tui.keymap import bindings
+from clave_client.tui.screens.over import OverScreen
 
 __all__ = ["ChoiceScreen"]
 
 
-class ChoiceScreen(ModalScreen[str | None]):
+class ChoiceScreen(OverScreen[str | None]):
     """Asks `question`; `answers` are words by what is returned. Closing it returns None."""
 
     CSS_PATH = "choice.tcss"

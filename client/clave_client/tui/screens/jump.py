@@ -13,10 +13,11 @@ from textual.binding import BindingType
 from textual.content import Content
 from textual.events import Key
 from textual.geometry import Offset
-from textual.screen import ModalScreen
 from textual.widgets import Static
 
+from clave_client.tui.base_app import BaseApp
 from clave_client.tui.keymap import bindings
+from clave_client.tui.screens.over import OverScreen
 
 if TYPE_CHECKING:
     from clave_client.tui.screens.main import MainScreen
@@ -34,7 +35,7 @@ class Target:
     go: Callable[[], object]
 
 
-class JumpScreen(ModalScreen[Target | None]):
+class JumpScreen(OverScreen[Target | None]):
     """Shows a letter on each target; returns the one whose letter is typed, None for any other key."""
 
     CSS_PATH = "jump.tcss"
@@ -42,6 +43,8 @@ class JumpScreen(ModalScreen[Target | None]):
 
     def __init__(self, targets: Sequence[Target]) -> None:
         super().__init__()
+        self.hold = 0
+        """By which keys behind the letter are kept, until its target was gone to."""
         self._targets = dict(zip(_LETTERS, targets, strict=False))
 
     def compose(self) -> ComposeResult:
@@ -54,7 +57,14 @@ class JumpScreen(ModalScreen[Target | None]):
     def on_key(self, event: Key) -> None:
         """Go where a letter says."""
         event.stop()
-        self.dismiss(self._targets.get(event.character or ""))
+        if self.app.screen is not self:  # typed ahead, behind the letter
+            if isinstance(self.app, BaseApp):
+                self.app.hold(event)
+            return
+        target = self._targets.get(event.character or "")
+        if target is not None and isinstance(self.app, BaseApp):
+            self.hold = self.app.hold_keys(for_screen=False)
+        self.dismiss(target)
 
     def action_close(self) -> None:
         """Go nowhere."""

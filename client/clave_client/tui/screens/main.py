@@ -24,7 +24,7 @@ from clave_client.rpc import methods as m
 from clave_client.rpc.session import Session
 from clave_client.rpc.values import HistoryMessage, RoomSummary
 from clave_client.tui.base_app import BaseApp, forget_closed_widgets
-from clave_client.tui.keymap import CHANGING, OPENING, Keys, bindings
+from clave_client.tui.keymap import ASKING, CHANGING, OPENING, Keys, bindings
 from clave_client.tui.message_actions import act_on, copy_text
 from clave_client.tui.messages import (
     About,
@@ -101,6 +101,8 @@ class MainScreen(WritingScreen):
         self.fail = fail
         self.talk = ScreenConversation(session, self.messages, self._changed, alert)
         self.talk.draft = self
+        self.talk.is_in_sight = self._is_in_sight
+        self.talk.may_choose = self._may_choose
         self._queue = InputQueue(time.monotonic, self._show_soon, self._cancelled)
         self._interrupts = Interrupts(time.monotonic)
         self._begun = asyncio.Event()
@@ -175,6 +177,14 @@ class MainScreen(WritingScreen):
 
     # --- what the conversation shows ---
 
+    def _is_in_sight(self) -> bool:
+        is_covered = self.has_class("narrow") and self.has_class("with-panel")
+        return self.app.screen is self and self.app.app_focus and not is_covered
+
+    def _may_choose(self) -> bool:
+        """Whether nothing was typed here, or for a later room: a chosen message would take it for keys."""
+        return not self.composer.text and self._switched == self.composer.cuts
+
     def _changed(self) -> None:
         """Show soon what has changed, with what else does until then."""
         self._panel_asked = min(self._panel_asked, time.monotonic())
@@ -198,8 +208,7 @@ class MainScreen(WritingScreen):
         talk = self.talk
         waiting = Counter(message.room for message in talk.waiting.values())
         rooms = [replace(room, waiting=waiting[room.id]) for room in self.listed_rooms()]
-        if self.is_current and self.app.app_focus:
-            talk.note_seen()
+        talk.note_seen()
         if self.messages.is_at_end:  # what is in sight is noted as shown a little later
             rooms = [replace(each, unread=0, mentions=0) if each.id == talk.room else each for each in rooms]
         self.rooms.show(rooms, talk.room)
@@ -276,17 +285,25 @@ class MainScreen(WritingScreen):
         elif action in SWITCHES:
             self._queue.put(Job(action, partial(self._switch, partial(SWITCHES[action], self), text)))
         else:
-            app = self.app
-            if action in OPENING and isinstance(app, BaseApp):
-                app.hold_keys()
-            self.run_worker(self._perform(action), name=action)
+            work = self._safely(ACTIONS[action], self)
+            self.run_worker(self._perform(action, self._holding(work) if action in OPENING else work))
 
-    async def _perform(self, action: str) -> None:
-        try:
-            await self._safely(ACTIONS[action], self)
-        finally:
-            if action in OPENING and isinstance(self.app, BaseApp):
-                self.app.release_keys()  # also if no screen was opened
+    def _holding(self, work: Awaitable[object]) -> Coroutine[Any, Any, None]:
+        """Keep what is typed from now on for the screen that `work` opens, at most until its end."""
+        app = self.app
+        hold = app.hold_keys() if isinstance(app, BaseApp) else 0
+
+        async def held() -> None:
+            try:
+                await work
+            finally:
+                if isinstance(app, BaseApp):
+                    app.release_keys(hold)
+
+        return held()
+
+    async def _perform(self, action: str, work: Awaitable[object]) -> None:
+        await work
         if action in CHANGING:
             with contextlib.suppress(ClientError):
                 await self.talk.ask_members()  # whom the user has verified, for one
@@ -378,13 +395,15 @@ class MainScreen(WritingScreen):
 
     async def _switch(self, work: Callable[[TypedText], Awaitable[None]], text: str) -> None:
         """Do what leads to another room; what was written stays with the one that is left."""
-        await self._begun.wait()
         self._switched += 1
+        await self._begun.wait()
         typed = TypedText("\n".join(each for each in (self._not_shown, text) if each))
         self._not_shown = ""
-        await run_shortcut(self.talk, work, typed)
-        if not typed.is_kept:
-            self.put_back(typed.text)
+        try:
+            await run_shortcut(self.talk, work, typed)
+        finally:
+            if not typed.is_kept:
+                self.put_back(typed.text)
 
     def choose_room(self, room: bytes) -> None:
         """Enter a room, or ask how to answer an invitation."""
@@ -444,4 +463,5 @@ class MainScreen(WritingScreen):
         elif action == "edit":
             self.edit(messages[-1])
         else:
-            self.run_worker(self._safely(act_on, self, action, messages))
+            work = self._safely(act_on, self, action, messages)
+            self.run_worker(self._holding(work) if action in ASKING else work)

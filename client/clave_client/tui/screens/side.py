@@ -10,7 +10,6 @@ from textual.app import ComposeResult
 from textual.binding import BindingType
 from textual.containers import Vertical
 from textual.content import Content
-from textual.screen import ModalScreen
 from textual.types import CSSPathType
 from textual.widget import Widget
 from textual.widgets import Static
@@ -19,6 +18,7 @@ from textual.worker import Worker
 from clave_client.errors import ClientError
 from clave_client.rpc import methods as m
 from clave_client.tui.keymap import bindings, shown_key
+from clave_client.tui.screens.over import OverScreen
 from clave_client.tui.talk import ScreenConversation
 from clave_client.ui.hints import error_text
 
@@ -38,7 +38,7 @@ def new_key() -> str:
     return secrets.token_hex(16)
 
 
-class SideScreen(ModalScreen[R]):
+class SideScreen(OverScreen[R]):
     """A screen over the main one, about what `talk` talks of. `compose_body` yields what is in it.
 
     `HINT` says, before the keys in the last line, what keys do there that the table of keys does not list.

@@ -9,16 +9,16 @@ from textual.app import ComposeResult
 from textual.binding import BindingType
 from textual.containers import Vertical, VerticalScroll
 from textual.content import Content
-from textual.screen import ModalScreen
 from textual.widgets import Static
 
 from clave_client.tui.keymap import bindings
+from clave_client.tui.screens.over import OverScreen
 from clave_client.ui.display import Line, plain
 
 __all__ = ["TextScreen"]
 
 
-class TextScreen(ModalScreen[None]):
+class TextScreen(OverScreen[None]):
     """Shows lines below a heading."""
 
     CSS_PATH = "text.tcss"

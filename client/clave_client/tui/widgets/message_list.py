@@ -24,7 +24,9 @@ from clave_client.ui.display import Line
 __all__ = ["MessageList"]
 
 _MOST_ROWS: Final = 400
-"""Rows that are kept; of more, those at the other end are dropped, and loaded again when needed."""
+_MOST_HEIGHTS: Final = 6
+"""Rows that are kept, or as many as fill so many screens; of more, those at the other end are dropped, and
+loaded again when needed."""
 
 _FRAME_SECONDS: Final = 1 / 15
 """What comes within this time is drawn at once."""
@@ -48,7 +50,7 @@ class MessageList(ScrollView, can_focus=True):
     """The rows of the current room. It asks for pages, by `PageWanted`, as they come near.
 
     While it has the focus, one message is chosen, or several in a row; `act` is called with an action of the
-    place "messages" in `keymap` and these. `drawn` is called when what is to be drawn has changed at a key.
+    place "messages" in `keymap` and these. `drawn` is called when a key or a page has changed what is shown.
     """
 
     COMPONENT_CLASSES: ClassVar[set[str]] = {f"message-list--{name}" for name in _STYLES}
@@ -106,9 +108,12 @@ class MessageList(ScrollView, can_focus=True):
             self._scroll_to_end()
         else:
             self.scroll_to(y=max(0, self._rows.start_of(top) - 1), animate=False, immediate=True)
+            self._follows = self.is_at_end
         if self.has_focus:
-            self._choose(top or self._rows.message_near(None, 1))
+            is_message = top is not None and top.message is not None
+            self._choose(top if is_message else self._rows.message_near(top, 1))
         self.flush()
+        self._want_near()
         if len(self._rows):
             self._drawn()
 
@@ -129,12 +134,13 @@ class MessageList(ScrollView, can_focus=True):
         """Add rows before the first one; what is in sight stays where it is."""
         added = self._rows.prepend(rows)
         self.has_older = has_older
-        if len(self._rows) > _MOST_ROWS:
-            self._rows.trim_end(_MOST_ROWS)
+        if len(self._rows) > self._most_rows:
+            self._rows.trim_end(self._most_rows)
             self.has_newer = True
-        self._asked.discard(True)
         self._changed()
         self._shift(added)
+        self.end_page(older=True)
+        self._want_near()
 
     def add_arrived(self, row: Row) -> None:
         """Add what has come just now, with what else comes within a frame."""
@@ -160,13 +166,13 @@ class MessageList(ScrollView, can_focus=True):
         ]
         if not arrived:
             return
-        if not self.is_at_end and len(self._rows) + len(arrived) > _MOST_ROWS:
+        if not self.is_at_end and len(self._rows) + len(arrived) > self._most_rows:
             self.has_newer = True  # what is being read stays; the newest are loaded again
         if not self.is_at_end:
             self.unseen += sum(row.message is not None and not row.message.own for row in arrived)
         if self.has_newer:
             self._held += [row for row in arrived if row.message is None]
-            del self._held[:-_MOST_ROWS]
+            del self._held[: -self._most_rows]
         else:
             self.add_newer(arrived)
 
@@ -177,16 +183,21 @@ class MessageList(ScrollView, can_focus=True):
         if not has_newer and self._held:
             held, self._held = self._held, []
             self._rows.append(held)
-        gone = self._rows.trim_start(_MOST_ROWS)
+        gone = self._rows.trim_start(self._most_rows)
         self.has_older |= gone < 0
         self.has_newer = has_newer
-        self._asked.discard(False)
+        self.end_page(older=False)
         self._changed()
         if follows:
             self._scroll_to_end()
             self._shift(gone, scrolls=False)
         elif gone:
             self._shift(gone)
+        self._want_near()
+
+    def end_page(self, *, older: bool) -> None:
+        """Note that a page which was asked for was added, or that none comes."""
+        self._asked.discard(older)
 
     def replace(self, row: Row) -> None:
         """Show a message that has changed."""
@@ -224,6 +235,10 @@ class MessageList(ScrollView, can_focus=True):
     # --- drawing ---
 
     @property
+    def _most_rows(self) -> int:
+        return max(_MOST_ROWS, _MOST_HEIGHTS * self.size.height)
+
+    @property
     def _columns(self) -> int:
         return max(1, self.scrollable_content_region.width - _GUTTER)
 
@@ -236,6 +251,7 @@ class MessageList(ScrollView, can_focus=True):
             self._scroll_to_end()
         elif row is not None:
             self.scroll_to(y=self._rows.start_of(row), animate=False, immediate=True)
+        self._want_near()
 
     def notify_style_update(self) -> None:
         """Take the colours of another theme."""
@@ -411,10 +427,13 @@ class MessageList(ScrollView, can_focus=True):
         self._follows = self.is_at_end
         if self._follows:
             self.unseen = 0
-        margin = _NEAR * max(1, self.size.height)
+        self._want_near()
+
+    def _want_near(self) -> None:
+        margin, y = _NEAR * max(1, self.size.height), self.scroll_offset.y
         for older, has_more, left in (
-            (True, self.has_older, new_value),
-            (False, self.has_newer, self.max_scroll_y - new_value),
+            (True, self.has_older, y),
+            (False, self.has_newer, self.max_scroll_y - y),
         ):
             if has_more and left < margin and older not in self._asked:
                 self._asked.add(older)

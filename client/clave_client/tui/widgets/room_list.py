@@ -80,7 +80,7 @@ class RoomList(Vertical):
                     options.replace_option_prompt_at_index(place, words)
         self._shown = shown
         if self.filter.display:
-            if options.highlighted is None or anew:
+            if anew:
                 options.highlighted = first_room
         elif not options.has_focus:
             options.highlighted = current

@@ -1,0 +1,141 @@
+"""Keys that are pressed twice, or before what they are for is there: each counts once, and in its place."""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+
+import pytest
+
+from clave_client.rpc import methods as m
+from clave_client.testing import MemoryRelay
+from clave_client.tui.screens.main import MainScreen
+from clave_client.tui.screens.search import SearchScreen
+from client.tui.screenkit import Screen, in_a_room, screen_of
+
+OPENED = {
+    "jump": (("alt+j",), ("a", "a")),
+    "jump, closed": (("alt+j",), ("escape", "escape")),
+    "delete": (("alt+m", "d"), ("enter", "enter")),
+    "react": (("alt+m", "plus"), ("enter", "enter")),
+    "details": (("alt+m", "s"), ("escape", "escape")),
+    "search": (("alt+s", *"look"), ("enter", "enter")),
+    "palette": (("ctrl+p", *"settings"), ("enter", "enter", "enter")),
+    "help": (("f1",), ("escape", "escape")),
+}
+"""By what it is opened, and what closes it twice."""
+
+
+def _is_main_there(red: Screen) -> bool:
+    return any(isinstance(each, MainScreen) for each in red.pilot.app.screen_stack)
+
+
+@pytest.mark.parametrize("name", OPENED)
+async def test_a_key_that_closes_a_screen_closes_no_other(tmp_path: Path, name: str) -> None:
+    opens, closes = OPENED[name]
+    async with MemoryRelay() as relay, relay.client("blue") as blue, screen_of(relay, tmp_path) as red:
+        room = await in_a_room(red, blue)
+        await blue.room(room).send("look here")
+        await red.shows("look here")
+        await red.pilot.press(*opens)
+        await red.until(lambda: red.pilot.app.screen is not red.main)
+        if name == "search":
+            await red.shows("1 found")
+        red.type_ahead(*closes)
+        await red.pilot.pause(0.2)
+        assert _is_main_there(red)
+        await red.pilot.press("escape", "escape")
+        await red.until(lambda: red.pilot.app.screen is red.main)
+        assert len(red.pilot.app.screen_stack) == 2, red.pilot.app.screen_stack
+
+
+async def test_keys_behind_a_letter_are_for_what_it_leads_to(tmp_path: Path) -> None:
+    async with MemoryRelay() as relay, relay.client("blue") as blue, screen_of(relay, tmp_path) as red:
+        room = await in_a_room(red, blue)
+        await blue.room(room).send("look here")
+        await red.shows("look here")
+        red.type_ahead("alt+j", "s", "r", *"answer", "enter")
+        await red.until(lambda: any(each.text == "answer" for each in blue.history(room)))
+        assert blue.history(room)[-1].reply_to == blue.history(room)[-2].id
+
+
+async def test_what_is_typed_for_a_question_is_not_said(tmp_path: Path) -> None:
+    async with MemoryRelay() as relay, relay.client("blue") as blue, screen_of(relay, tmp_path) as red:
+        room = await in_a_room(red, blue)
+        await blue.room(room).send("look here")
+        await red.shows("look here")
+        await red.pilot.press("alt+m")
+        red.type_ahead("d", "enter", "x", "y", "enter")
+        await red.until(lambda: not red.is_holding and red.pilot.app.screen is red.main)
+        await blue.room(room).send("and now?")
+        await red.shows("and now?")
+        assert [each.text for each in blue.history(room)] == ["look here", "and now?"]
+
+
+async def test_what_is_typed_while_a_found_message_is_shown_is_written(tmp_path: Path) -> None:
+    async with MemoryRelay() as relay, relay.client("blue") as blue, screen_of(relay, tmp_path) as red:
+        room = await in_a_room(red, blue)
+        await blue.room(room).send("look here")
+        await red.types("/new attic")
+        await red.shows("attic is open")
+        seq, ask = blue.history(room)[-1].seq, red.main.talk.session.ask
+        may_answer = asyncio.Event()
+
+        async def ask_late(asked: m.Method[object]) -> object:
+            if isinstance(asked, m.GetHistory):
+                await may_answer.wait()
+            return await ask(asked)
+
+        red.main.talk.session.ask = ask_late  # type: ignore[method-assign, assignment]
+        red.main.go(room, seq)
+        red.type_ahead(*"dope")
+        await red.until(lambda: red.main.composer.text == "dope")
+        may_answer.set()
+        await red.shows("look here")
+        red.type_ahead(*" it is")
+        await red.until(lambda: red.main.composer.text == "dope it is")
+
+
+async def test_ctrl_c_while_a_room_is_entered_loses_nothing(tmp_path: Path) -> None:
+    async with MemoryRelay() as relay, screen_of(relay, tmp_path) as red:
+        for title in ("attic", "cellar"):
+            await red.types(f"/new {title}")
+            await red.shows(f"{title} is open")
+        ask, is_asked = red.main.talk.session.ask, asyncio.Event()
+
+        async def ask_never(asked: m.Method[object]) -> object:
+            if isinstance(asked, m.SetDraft):
+                is_asked.set()
+                await asyncio.Event().wait()
+            return await ask(asked)
+
+        red.main.talk.session.ask = ask_never  # type: ignore[method-assign, assignment]
+        red.type_ahead(*"a draft", "alt+1")
+        await is_asked.wait()
+        red.type_ahead("ctrl+c")
+        await red.until(lambda: red.main.composer.text == "a draft")
+        red.main.talk.session.ask = ask  # type: ignore[method-assign]
+        await red.types("/frob")
+        await red.shows("there is no /frob")
+
+
+async def test_a_room_that_is_gone_is_not_entered(tmp_path: Path) -> None:
+    async with MemoryRelay() as relay, screen_of(relay, tmp_path) as red:
+        await red.types("/new attic")
+        await red.shows("attic is open")
+        room = red.main.talk.room
+        red.main.go(b"\x01" * 16)
+        await red.shows("no room")
+        assert red.main.talk.room == room
+        assert "attic is open" in red.text
+
+
+async def test_search_opened_by_the_palette_is_opened_once(tmp_path: Path) -> None:
+    async with MemoryRelay() as relay, screen_of(relay, tmp_path) as red:
+        await red.pilot.press("ctrl+p", *"search")
+        await red.until(lambda: "Alt-s" in red.text)
+        red.type_ahead("enter", "enter", "enter")
+        await red.until(lambda: isinstance(red.pilot.app.screen, SearchScreen))
+        await red.pilot.pause(0.2)
+        stack = red.pilot.app.screen_stack
+        assert [type(each) for each in stack[1:]] == [MainScreen, SearchScreen]
