@@ -1,0 +1,213 @@
+"""The history on the screen: loaded whole and in its order, read only where it was in sight."""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+from pathlib import Path
+
+from clave_client.client import Client
+from clave_client.rpc import methods as m
+from clave_client.rpc.values import HistoryMessage
+from clave_client.testing import MemoryRelay
+from client.tui.screenkit import Screen, in_a_room, screen_of
+
+
+async def _unread(red: Screen, room: bytes) -> int:
+    unread: list[HistoryMessage] = await red.main.talk.session.ask(m.GetUnread(room=room.hex(), limit=100))
+    return len(unread)
+
+
+async def _elsewhere(red: Screen, blue: Client, texts: list[str]) -> bytes:
+    """Have blue say something in a room while red is in another one; return the first."""
+    room = await in_a_room(red, blue)
+    await red.types("/new attic")
+    await red.shows("attic is open")
+    for text in texts:
+        blue.post(room, text)
+    await blue.wait_flushed()
+    await red.shows(f"friends {len(texts)}")
+    return room
+
+
+def _loaded(red: Screen) -> list[str]:
+    return [each.text for each in red.main.messages.rows.messages()]
+
+
+async def test_what_a_side_screen_covers_was_not_read(tmp_path: Path) -> None:
+    async with MemoryRelay() as relay, relay.client("blue") as blue, screen_of(relay, tmp_path) as red:
+        room = await in_a_room(red, blue)
+        await red.pilot.press("alt+s")
+        await red.shows("words to find")
+        await blue.room(room).send("behind the search")
+        await red.until(lambda: "behind the search" in _loaded(red))
+        await red.pilot.pause(0.2)
+        assert await _unread(red, room) == 1
+        await red.pilot.press("escape")
+        async with asyncio.timeout(10):
+            while await _unread(red, room):
+                await red.pilot.pause(0.05)
+
+
+async def test_a_panel_on_a_narrow_screen_takes_no_text(tmp_path: Path) -> None:
+    async with (
+        MemoryRelay() as relay,
+        relay.client("blue") as blue,
+        screen_of(relay, tmp_path, (60, 24)) as red,
+    ):
+        room = await in_a_room(red, blue)
+        await red.pilot.press("alt+p")
+        await red.shows("* blue member")
+        red.type_ahead(*"hidden", "enter")
+        await blue.room(room).send("covered")
+        await red.until(lambda: "covered" in _loaded(red))
+        await red.pilot.pause(0.2)
+        assert await _unread(red, room) == 1
+        await red.pilot.press("alt+p")
+        await red.shows("covered")
+        assert "hidden" not in [each.text for each in blue.history(room)]
+
+
+async def test_what_is_deleted_at_once_is_not_shown(tmp_path: Path) -> None:
+    async with MemoryRelay() as relay, relay.client("blue") as blue, screen_of(relay, tmp_path) as red:
+        room = blue.room(await in_a_room(red, blue))
+        await room.send("a secret")
+        room.delete(blue.history(room.id)[-1].id)
+        await room.send("after it")
+        await red.shows("after it")
+        await red.until(lambda: "a secret" not in red.text)
+
+
+async def test_long_messages_are_loaded_to_the_last(tmp_path: Path) -> None:
+    async with MemoryRelay() as relay, relay.client("blue") as blue, screen_of(relay, tmp_path) as red:
+        texts = [f"{number} " + "long " * 12_000 for number in range(20)]
+        room = await _elsewhere(red, blue, [*texts, "the last one"])
+        await red.types("/room friends")
+        await red.shows("--- new ---")
+        assert red.main.messages.has_newer, "the owner gives at most 1 MiB at once"
+        await red.pilot.press("ctrl+end")
+        await red.shows("the last one")
+        await red.until(lambda: red.main.messages.is_at_end)
+        assert len(_loaded(red)) < 21
+        await red.main.talk.load(older=True)
+        assert [each.split()[0] for each in _loaded(red)][-3:] == ["18", "19", "the"]
+        assert room == red.main.talk.room
+
+
+async def test_a_line_more_to_write_moves_no_unread_messages(tmp_path: Path) -> None:
+    async with MemoryRelay() as relay, relay.client("blue") as blue, screen_of(relay, tmp_path) as red:
+        room = await _elsewhere(red, blue, [f"new {number}." for number in range(60)])
+        await red.types("/room friends")
+        await red.shows("new 3.")
+        top, before = red.main.messages.scroll_offset.y, red.lines
+        await red.pilot.press("x", "alt+enter", "y")
+        await red.until(lambda: red.main.composer.text == "x\ny")
+        await red.pilot.pause(0.2)
+        assert red.main.messages.scroll_offset.y == top, before
+        assert await _unread(red, room) > 40
+
+
+async def test_above_a_found_message_is_what_was_said_before(tmp_path: Path) -> None:
+    async with MemoryRelay() as relay, relay.client("blue") as blue, screen_of(relay, tmp_path) as red:
+        room = await _elsewhere(red, blue, [f"message {number}." for number in range(100)])
+        red.main.go(room, blue.history(room)[-1].seq)
+        await red.shows("message 99.")
+        await red.until(lambda: len(_loaded(red)) > 20)
+        for _ in range(12):
+            await red.pilot.press("pageup")
+            await red.pilot.pause(0.05)
+        await red.until(lambda: "message 0." in _loaded(red))
+
+
+async def test_a_change_while_a_page_is_loaded_stops_no_loading(tmp_path: Path) -> None:
+    async with MemoryRelay() as relay, relay.client("blue") as blue, screen_of(relay, tmp_path) as red:
+        room = await _elsewhere(red, blue, [f"message {number}." for number in range(150)])
+        await red.types("/room friends")
+        await red.shows("--- new ---")
+        await red.pilot.press("ctrl+end")
+        await red.shows("message 149.")
+        talk, ask = red.main.talk, red.main.talk.session.ask
+        messages = red.main.messages
+        await red.until(lambda: not messages._asked)
+        first = messages.rows.first
+        assert first is not None
+
+        async def ask_slowly(asked: m.Method[object]) -> object:
+            found = await ask(asked)
+            if isinstance(asked, m.GetHistory):
+                await talk.show_changed(first.id)
+            return found
+
+        talk.session.ask = ask_slowly  # type: ignore[method-assign, assignment]
+        count = len(_loaded(red))
+        await talk.load(older=True)
+        talk.session.ask = ask  # type: ignore[method-assign]
+        assert len(_loaded(red)) > count
+        assert room == talk.room
+
+
+async def test_a_page_is_not_put_into_a_list_that_is_shown_anew(tmp_path: Path) -> None:
+    async with MemoryRelay() as relay, relay.client("blue") as blue, screen_of(relay, tmp_path) as red:
+        await _elsewhere(red, blue, [f"message {number}." for number in range(200)])
+        await red.types("/room friends")
+        await red.shows("--- new ---")
+        await red.pilot.pause(0.2)
+        talk, ask = red.main.talk, red.main.talk.session.ask
+
+        async def ask_newest_between(asked: m.Method[object]) -> object:
+            found = await ask(asked)
+            if isinstance(asked, m.GetHistory) and asked.after:
+                talk.session.ask = ask  # type: ignore[method-assign]
+                await talk.show_newest()
+            return found
+
+        talk.session.ask = ask_newest_between  # type: ignore[method-assign, assignment]
+        await talk.load(older=False)
+        talk.session.ask = ask  # type: ignore[method-assign]
+        numbers = [int(each.split()[1].rstrip(".")) for each in _loaded(red)]
+        assert numbers == list(range(numbers[0], 200))
+
+
+async def test_a_reaction_asks_for_one_message_however_many_answer_it(tmp_path: Path) -> None:
+    async with MemoryRelay() as relay, relay.client("blue") as blue, screen_of(relay, tmp_path) as red:
+        room = blue.room(await in_a_room(red, blue))
+        await room.send("a question")
+        question = blue.history(room.id)[-1].id
+        for number in range(20):
+            room.post(f"answer {number}.", reply_to=question)
+        await blue.wait_flushed()
+        await red.shows("answer 19.")
+        ask, count = red.main.talk.session.ask, 0
+
+        async def counted(asked: m.Method[object]) -> object:
+            nonlocal count
+            count += isinstance(asked, m.GetMessage)
+            return await ask(asked)
+
+        red.main.talk.session.ask = counted  # type: ignore[method-assign, assignment]
+        room.react(question, "\U0001f44d")
+        room.edit(question, "a better question")
+        await red.until(lambda: red.text.count("a better question") > 3)
+        assert count <= 4
+
+
+async def test_a_tall_window_is_read_page_by_page(tmp_path: Path) -> None:
+    async with (
+        MemoryRelay() as relay,
+        relay.client("blue") as blue,
+        screen_of(relay, tmp_path, (90, 170)) as red,
+    ):
+        await _elsewhere(red, blue, [f"message {number}." for number in range(700)])
+        await red.types("/room friends")
+        await red.shows("--- new ---")
+        await red.pilot.press("ctrl+end")
+        await red.shows("message 699.")
+        tops = []
+        for _ in range(3):
+            await red.pilot.press("pageup")
+            await red.until(lambda: not red.main.messages._asked)
+            first = red.main.messages.first_in_sight
+            assert first is not None
+            tops.append(int(first.text.split()[1].rstrip(".")))
+        assert tops == sorted(tops, reverse=True)
+        assert all(100 < one - other < 190 for one, other in itertools.pairwise(tops)), tops
