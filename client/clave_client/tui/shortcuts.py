@@ -67,10 +67,12 @@ async def _jump(screen: MainScreen) -> None:
 
     jump = JumpScreen(targets_of(screen))
     chosen = await screen.app.push_screen_wait(jump)
-    if chosen is not None:
-        chosen.go()
-    if isinstance(screen.app, BaseApp):
-        screen.app.release_keys(jump.hold)
+    try:
+        if chosen is not None:
+            chosen.go()
+    finally:
+        if isinstance(screen.app, BaseApp):
+            screen.app.release_keys(jump.hold)
 
 
 async def _at_once(action: str, screen: MainScreen) -> None:

@@ -107,8 +107,7 @@ class ScreenConversation(Conversation):
         self._choose(seq)
 
     def _choose(self, seq: int) -> None:
-        if self.may_choose():
-            self._list.choose(seq)
+        self._list.choose(seq, takes_keys=self.may_choose())
 
     async def _enter(self, room: bytes, typed: TypedText, seq: int = 0) -> None:
         ask, words = self.session.ask, room.hex()
@@ -124,6 +123,7 @@ class ScreenConversation(Conversation):
             try:
                 if self.room != room:
                     self.room = room
+                    self._oldest = self._newest = 0
                     self.draft.put_back(draft)
                 await self.ask_members()
                 first = await ask(m.GetHistory(room=words, newest=False, limit=1))
@@ -136,7 +136,7 @@ class ScreenConversation(Conversation):
                     unread = await ask(m.GetUnread(room=words, limit=1))
                     await self._load_end(room, self._page, unread[0].seq if unread else 0)
             except BaseException:
-                self._list.show([], has_older=False, has_newer=True)  # loaded at the next line
+                self._list.show([], has_older=True)  # is asked for again
                 raise
         await self.show_key_notices(room)
         await self._show_missed_changes(room)
@@ -147,7 +147,6 @@ class ScreenConversation(Conversation):
     async def _load_end(self, room: bytes, count: int, unread: int = 0) -> None:
         """Show the last messages of a room, or those around the first unread one, which is marked."""
         ask, words = self.session.ask, room.hex()
-        self._newest = 0
         page = await ask(m.GetHistory(room=words, limit=count))
         if self.room != room:
             return  # another room was entered meanwhile
@@ -187,39 +186,47 @@ class ScreenConversation(Conversation):
 
     async def load(self, *, older: bool) -> None:
         """Load the page before the first message that is loaded, or after the last one."""
+        rows, is_done = self._list.rows, False
         try:
-            await self._load(older=older)
+            is_done = await self._load(older=older)
         finally:
-            self._list.end_page(older=older)
+            if not is_done and self._list.rows is rows:
+                self._list.end_page(older=older)
 
-    async def _load(self, *, older: bool) -> None:
+    async def _load(self, *, older: bool) -> bool:
+        """Load a page as `load` does; return whether the list knows that it need not wait for it."""
         rows = self._list.rows
         edge = rows.first if older else rows.last
-        if self.room is None or edge is None:
-            return
+        if self.room is None or (edge is None and not older):
+            return False
         words, room = self.room.hex(), self.room
-        count = self._page
+        count, seq = self._page, 0 if edge is None else edge.seq
         asked = m.GetHistory(
             room=words,
-            before=edge.seq if older else 0,
-            after=0 if older else edge.seq,
+            before=seq if older else 0,
+            after=0 if older else seq,
             newest=older,
             limit=count,
         )
         page = await self.session.ask(asked)
         now = rows.first if older else rows.last
-        if self._list.rows is not rows or now is None or now.seq != edge.seq:
-            return  # other ones are shown meanwhile
+        if self.room != room or self._list.rows is not rows:
+            return False
+        if (0 if now is None else now.seq) != seq:  # the list was cut there meanwhile
+            self._list.end_page(older=older)
+            self._list.want_near()
+            return True
         newest = self._newest
         found = [self._row(message) for message in page]
         has_more = self._has_more(page, newest)[0 if older else 1]
         self._changed()
         if older:
             self._list.add_older(found, has_older=has_more)
-            return
+            return True
         self._list.add_newer(found, has_newer=has_more)
         if not has_more:
             self._shown[room] = {message.seq for message in page}
+        return True
 
     async def show_newest(self) -> None:
         """Show the newest messages of the current room, unless they are loaded."""
@@ -341,11 +348,13 @@ class ScreenConversation(Conversation):
     async def _show_with_answers(self, room: bytes, message: bytes) -> None:
         """Show a message that has changed, and its answers, which quote it."""
         await self._show_again(room, message)
-        answers = [each for each in self._list.rows.messages() if each.reply_to == message]
-        found = await self.ask_message(room, answers[0].id) if answers else None
-        if found is not None and room == self.room:
-            for each in answers:
-                self._list.replace(self._row(replace(each, quote=found.quote)))
+        for answer in [each.id for each in self._list.rows.messages() if each.reply_to == message]:
+            found = await self.ask_message(room, answer)
+            if found is not None and room == self.room:
+                for each in self._list.rows.messages():
+                    if each.reply_to == message:
+                        self._list.replace(self._row(replace(each, quote=found.quote)))
+                break
 
     async def _show_again(self, room: bytes, message: bytes) -> None:
         self._list.flush()

@@ -6,9 +6,12 @@ import asyncio
 from pathlib import Path
 
 import pytest
+from textual.widgets import Static
 
 from clave_client.rpc import methods as m
 from clave_client.testing import MemoryRelay
+from clave_client.tui.screens.choice import ChoiceScreen
+from clave_client.tui.screens.jump import JumpScreen
 from clave_client.tui.screens.main import MainScreen
 from clave_client.tui.screens.search import SearchScreen
 from client.tui.screenkit import Screen, in_a_room, screen_of
@@ -65,7 +68,9 @@ async def test_what_is_typed_for_a_question_is_not_said(tmp_path: Path) -> None:
         await blue.room(room).send("look here")
         await red.shows("look here")
         await red.pilot.press("alt+m")
-        red.type_ahead("d", "enter", "x", "y", "enter")
+        red.type_ahead("d")
+        await red.until(lambda: isinstance(red.pilot.app.screen, ChoiceScreen) or red.is_holding)
+        red.type_ahead("enter", "x", "y", "enter")
         await red.until(lambda: not red.is_holding and red.pilot.app.screen is red.main)
         await blue.room(room).send("and now?")
         await red.shows("and now?")
@@ -139,3 +144,18 @@ async def test_search_opened_by_the_palette_is_opened_once(tmp_path: Path) -> No
         await red.pilot.pause(0.2)
         stack = red.pilot.app.screen_stack
         assert [type(each) for each in stack[1:]] == [MainScreen, SearchScreen]
+
+
+async def test_keys_behind_an_invitation_are_its_answer(tmp_path: Path) -> None:
+    async with MemoryRelay() as relay, relay.client("blue") as blue, screen_of(relay, tmp_path) as red:
+        room = await in_a_room(red, blue)
+        await (await blue.create_room("of blue")).invite("red")
+        await red.shows("invitations")
+        red.type_ahead(*"a draft", "alt+j")
+        await red.until(lambda: isinstance(red.pilot.app.screen, JumpScreen))
+        letters = [str(each.content) for each in red.pilot.app.screen.query(Static)]
+        red.type_ahead(letters[-2], "down", "enter")
+        await red.until(lambda: "of blue" not in red.text)
+        await red.until(lambda: red.pilot.app.screen is red.main)
+        assert red.main.composer.text == "a draft"
+        assert not blue.history(room)

@@ -7,6 +7,7 @@ import itertools
 from pathlib import Path
 
 from clave_client.client import Client
+from clave_client.errors import UsageError
 from clave_client.rpc import methods as m
 from clave_client.rpc.values import HistoryMessage
 from clave_client.testing import MemoryRelay
@@ -65,6 +66,7 @@ async def test_a_panel_on_a_narrow_screen_takes_no_text(tmp_path: Path) -> None:
         assert await _unread(red, room) == 1
         await red.pilot.press("alt+p")
         await red.shows("covered")
+        await red.until(lambda: red.main.composer.has_focus)
         assert "hidden" not in [each.text for each in blue.history(room)]
 
 
@@ -211,3 +213,65 @@ async def test_a_tall_window_is_read_page_by_page(tmp_path: Path) -> None:
             tops.append(int(first.text.split()[1].rstrip(".")))
         assert tops == sorted(tops, reverse=True)
         assert all(100 < one - other < 190 for one, other in itertools.pairwise(tops)), tops
+
+
+async def test_a_room_whose_history_fails_says_why_and_is_loaded_again(tmp_path: Path) -> None:
+    async with MemoryRelay() as relay, relay.client("blue") as blue, screen_of(relay, tmp_path) as red:
+        room = await _elsewhere(red, blue, [f"message {number}." for number in range(100)])
+        ask, fails = red.main.talk.session.ask, True
+
+        async def ask_failing(asked: m.Method[object]) -> object:
+            nonlocal fails
+            if fails and isinstance(asked, m.GetHistory) and not asked.newest:
+                fails = False
+                raise UsageError("the disk is slow today")
+            return await ask(asked)
+
+        red.main.talk.session.ask = ask_failing  # type: ignore[method-assign, assignment]
+        await red.types("/room friends")
+        await red.shows("the disk is slow today")
+        await red.until(lambda: "message 99." in _loaded(red))
+        for _ in range(12):
+            await red.pilot.press("pageup")
+            await red.pilot.pause(0.05)
+        await red.until(lambda: "message 0." in _loaded(red))
+        await red.pilot.press("ctrl+end")
+        await blue.room(room).send("later")
+        await red.shows("later")
+
+
+async def test_a_failure_at_the_newest_leaves_nothing_out(tmp_path: Path) -> None:
+    async with MemoryRelay() as relay, relay.client("blue") as blue, screen_of(relay, tmp_path) as red:
+        room = await _elsewhere(red, blue, [f"message {number}." for number in range(150)])
+        await red.types("/room friends")
+        await red.shows("--- new ---")
+        talk, ask = red.main.talk, red.main.talk.session.ask
+
+        async def ask_failing(asked: m.Method[object]) -> object:
+            if isinstance(asked, m.GetHistory) and asked.newest and not asked.before:
+                raise UsageError("not now")
+            return await ask(asked)
+
+        talk.session.ask = ask_failing  # type: ignore[method-assign, assignment]
+        await red.pilot.press("ctrl+end")
+        talk.session.ask = ask  # type: ignore[method-assign]
+        await talk.load(older=False)
+        assert red.main.messages.has_newer
+        await blue.room(room).send("just now")
+        await red.shows("SCROLLED")
+        assert await _unread(red, room) > 50
+
+
+async def test_a_message_is_gone_to_while_something_is_written(tmp_path: Path) -> None:
+    async with MemoryRelay() as relay, relay.client("blue") as blue, screen_of(relay, tmp_path) as red:
+        room = await in_a_room(red, blue)
+        for number in range(35):
+            blue.post(room, f"message {number}.")
+        await blue.wait_flushed()
+        await red.shows("message 34.")
+        seq = next(each.seq for each in blue.history(room) if each.text == "message 1.")
+        red.type_ahead(*"written")
+        await red.until(lambda: red.main.composer.text == "written")
+        red.main.go(room, seq)
+        await red.shows("message 1.")
+        assert red.main.composer.has_focus

@@ -106,7 +106,7 @@ class MainScreen(WritingScreen):
         self._queue = InputQueue(time.monotonic, self._show_soon, self._cancelled)
         self._interrupts = Interrupts(time.monotonic)
         self._begun = asyncio.Event()
-        self._switched, self._not_shown = 0, ""
+        self._switched, self._not_shown, self._put = 0, "", ""
         self._is_dirty = self._draws_at_once = False
         self._panel_asked = 0.0
 
@@ -151,6 +151,7 @@ class MainScreen(WritingScreen):
         """Leave out of a narrow screen what does not fit."""
         self.set_class(event.size.width < self.NARROW, "narrow")
         self.set_class(event.size.width < _WIDE, "not-wide")
+        self.call_after_refresh(self._go_on_writing)
 
     async def _talk(self) -> None:
         try:
@@ -178,12 +179,12 @@ class MainScreen(WritingScreen):
     # --- what the conversation shows ---
 
     def _is_in_sight(self) -> bool:
-        is_covered = self.has_class("narrow") and self.has_class("with-panel")
-        return self.app.screen is self and self.app.app_focus and not is_covered
+        return self.app.screen is self and self.app.app_focus
 
     def _may_choose(self) -> bool:
         """Whether nothing was typed here, or for a later room: a chosen message would take it for keys."""
-        return not self.composer.text and self._switched == self.composer.cuts
+        is_as_left = self.composer.text in ("", self._put) and self._switched == self.composer.cuts
+        return self.messages.has_focus or is_as_left
 
     def _changed(self) -> None:
         """Show soon what has changed, with what else does until then."""
@@ -386,6 +387,12 @@ class MainScreen(WritingScreen):
         self.set_class(bool(self.panel.shows), "with-panel")
         self._panel_asked = 0.0
         self._show_soon()
+        self.call_after_refresh(self._go_on_writing)
+
+    def _go_on_writing(self) -> None:
+        is_covered = self.has_class("narrow") and self.has_class("with-panel")
+        if self.focused is None and not is_covered:  # what had the focus was hidden
+            self.set_focus(self.composer)
 
     async def leave(self, status: int = 0) -> None:
         """End the conversation and the program, which has this exit status."""
@@ -410,7 +417,7 @@ class MainScreen(WritingScreen):
         self.leave_rooms()
         known = self.talk.rooms.get(room)
         if known is not None and known.phase is Phase.INVITED:
-            self.run_worker(self._answer_invitation(room.hex(), known.title))
+            self.run_worker(self._holding(self._answer_invitation(room.hex(), known.title)))
         else:
             self.go(room)
 

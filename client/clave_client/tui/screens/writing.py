@@ -33,6 +33,7 @@ class WritingScreen(Screen[None]):
     banner: Static
     _switched: int
     _not_shown: str
+    _put: str
 
     # --- the draft of a room, as `DraftLine` ---
 
@@ -49,6 +50,7 @@ class WritingScreen(Screen[None]):
             self._not_shown = text
         elif text:
             self.composer.write(text)
+            self._put = self.composer.text
 
     def answer(self, message: HistoryMessage) -> None:
         """Have what is written next answer a message."""

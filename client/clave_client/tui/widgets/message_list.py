@@ -113,7 +113,7 @@ class MessageList(ScrollView, can_focus=True):
             is_message = top is not None and top.message is not None
             self._choose(top if is_message else self._rows.message_near(top, 1))
         self.flush()
-        self._want_near()
+        self.want_near()
         if len(self._rows):
             self._drawn()
 
@@ -140,7 +140,7 @@ class MessageList(ScrollView, can_focus=True):
         self._changed()
         self._shift(added)
         self.end_page(older=True)
-        self._want_near()
+        self.want_near()
 
     def add_arrived(self, row: Row) -> None:
         """Add what has come just now, with what else comes within a frame."""
@@ -193,7 +193,7 @@ class MessageList(ScrollView, can_focus=True):
             self._shift(gone, scrolls=False)
         elif gone:
             self._shift(gone)
-        self._want_near()
+        self.want_near()
 
     def end_page(self, *, older: bool) -> None:
         """Note that a page which was asked for was added, or that none comes."""
@@ -251,7 +251,7 @@ class MessageList(ScrollView, can_focus=True):
             self._scroll_to_end()
         elif row is not None:
             self.scroll_to(y=self._rows.start_of(row), animate=False, immediate=True)
-        self._want_near()
+        self.want_near()
 
     def notify_style_update(self) -> None:
         """Take the colours of another theme."""
@@ -332,12 +332,16 @@ class MessageList(ScrollView, can_focus=True):
         rows = self._rows.between(self._range or self._cursor, self._cursor)
         return [row.message for row in rows if row.message is not None]
 
-    def choose(self, seq: int) -> None:
-        """Choose the message at a history seq, if it is here, and show it."""
+    def choose(self, seq: int, *, takes_keys: bool = True) -> None:
+        """Show the message at a history seq, if it is here; with `takes_keys` choose it for what keys do."""
         row = self._rows.row_of(seq)
-        if row is not None:
+        if row is None:
+            return
+        if takes_keys:
             self.screen.set_focus(self)
             self._choose(row)
+        else:
+            self._show_row(row)
 
     def on_focus(self, _: Focus) -> None:
         """Choose the last message in sight, unless one is chosen."""
@@ -356,12 +360,15 @@ class MessageList(ScrollView, can_focus=True):
         chosen = [] if row is None else self._rows.between(self._range or row, row)
         self._chosen = {id(each) for each in chosen}
         if row is not None and scrolls:
-            first, end = self._rows.span_of(row)
-            top, height = self.scroll_offset.y, max(1, self.size.height)
-            if first < top or end > top + height:
-                y = first - 1 if first < top else end - height + (1 if self.has_newer else 0)
-                self.scroll_to(y=max(0, y), animate=False, immediate=True)
+            self._show_row(row)
         self.refresh()
+
+    def _show_row(self, row: Row) -> None:
+        first, end = self._rows.span_of(row)
+        top, height = self.scroll_offset.y, max(1, self.size.height)
+        if first < top or end > top + height:
+            y = first - 1 if first < top else end - height + (1 if self.has_newer else 0)
+            self.scroll_to(y=max(0, y), animate=False, immediate=True)
 
     def action_cursor_up(self) -> None:
         """Choose the message above."""
@@ -427,9 +434,10 @@ class MessageList(ScrollView, can_focus=True):
         self._follows = self.is_at_end
         if self._follows:
             self.unseen = 0
-        self._want_near()
+        self.want_near()
 
-    def _want_near(self) -> None:
+    def want_near(self) -> None:
+        """Ask for the pages that come near."""
         margin, y = _NEAR * max(1, self.size.height), self.scroll_offset.y
         for older, has_more, left in (
             (True, self.has_older, y),
