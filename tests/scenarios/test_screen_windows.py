@@ -108,7 +108,7 @@ async def test_the_list_of_rooms_names_nothing_that_waits_once_it_is_sent(tmp_pa
             await there.blue.reads("written meanwhile")
             await there.blue.client.send(there.room, "said after it")
             await red.until(lambda: "said after it" in said(red), "what blue says")
-            assert "friends 1 waiting" not in red.text
+            await red.until(lambda: "friends 1 waiting" not in red.text, "nothing that waits")
 
 
 async def test_the_second_window_goes_on_when_the_owner_is_killed(tmp_path: Path) -> None:
