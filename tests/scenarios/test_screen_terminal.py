@@ -197,8 +197,10 @@ async def test_what_is_typed_ahead_ends_in_the_right_room_and_order(tmp_path: Pa
         assert there.blue.texts(there.room) == ["typed before it opened", "in one", "last", "in one again"]
         red.press(alt("2"))
         await red.shows("> two")
-        await red.until(lambda: "sent in two" in said(red), "what was sent in the second room")
-        assert [line for line in said(red) if line.endswith("in two")] == ["in two", "sent in two"]
+        await red.until(
+            lambda: [line for line in said(red) if line.endswith("in two")] == ["in two", "sent in two"],
+            "what was sent in the second room, which waits no more",
+        )
         await red.until(lambda: "draft of two" in composer(red), "the draft")
         red.press(alt("1"))
         await red.until(lambda: "half" in composer(red), "what is not finished")
