@@ -32,7 +32,7 @@ __all__ = ["BaseApp", "forget_closed_widgets", "writable"]
 R = TypeVar("R")
 
 _HOLD_SECONDS: Final = 0.005
-_MOST_HOLD_SECONDS: Final = 2.0
+_MOST_HOLD_SECONDS: Final = 10.0
 """How often it is seen whether a screen takes keys, and how long they are kept at most."""
 
 _LINE_FEED: Final = "ctrl+j"
@@ -125,7 +125,7 @@ class BaseApp(App[R], inherit_bindings=False):
     def hold_keys(self, *, for_screen: bool = True) -> int:
         """Keep keys until the screen that is opened now takes them, or `release_keys` of what is returned.
 
-        With `for_screen` False only until then.
+        With `for_screen` False no screen takes them before that.
         """
         self._holds += 1
         if self._held is None:

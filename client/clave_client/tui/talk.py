@@ -116,8 +116,9 @@ class ScreenConversation(Conversation):
         if room not in self.rooms:
             await self.refresh()
         await ask(m.SetLastRoom(room=words))
-        draft = await ask(m.GetDraft(room=words))
+        draft = ""
         if self.room != room:
+            draft = await ask(m.GetDraft(room=words))
             typed.is_kept = await self._keep_draft(typed.text)
         with self._list.while_opening():
             try:

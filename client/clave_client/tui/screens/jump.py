@@ -44,7 +44,7 @@ class JumpScreen(OverScreen[Target | None]):
     def __init__(self, targets: Sequence[Target]) -> None:
         super().__init__()
         self.hold = 0
-        """By which keys behind the letter are kept, until its target was gone to."""
+        """What keeps the keys behind the letter until its target was gone to, for `release_keys`."""
         self._targets = dict(zip(_LETTERS, targets, strict=False))
 
     def compose(self) -> ComposeResult:

@@ -155,14 +155,13 @@ class MessageList(ScrollView, can_focus=True):
         """
         if self._is_opening:
             return
-        first = self._rows.first
-        gone = 0 if first is None else first.seq
         loaded = {each.seq for each in self._rows.messages()}
+        oldest = min(loaded, default=0)
         arrived, self._arrived = self._arrived, []
         arrived = [
             row
             for row in arrived
-            if row.message is None or (row.message.seq > gone and row.message.seq not in loaded)
+            if row.message is None or (row.message.seq > oldest and row.message.seq not in loaded)
         ]
         if not arrived:
             return
