@@ -18,17 +18,17 @@ __all__ = ["Row", "Rows"]
 
 
 class Row:
-    """A message, or a note between messages; `lines` are not wrapped yet."""
+    """A message, or a note between messages."""
 
     def __init__(
         self, lines: Sequence[Line], message: HistoryMessage | None = None, *, is_day: bool = False
     ) -> None:
-        self.lines = lines
+        self._lines_of: Callable[..., Sequence[Line]] = lambda **_: lines
+        self._lines: Sequence[Line] | None = lines
         self.message = message
         self.is_day = is_day
         """Whether it is the line before the first message of a day."""
-        self._lines_of: Callable[..., list[Line]] | None = None
-        self._follows: bool | None = None
+        self._follows = False
         self._wrapped: list[Line] = []
         self._width = 0
         self.drawn: dict[int, Any] = {}
@@ -39,15 +39,22 @@ class Row:
         """Return the row of a message; with `numbered` with its number."""
         row = cls([], message)
         row._lines_of = partial(lines_of, message, me=me, names=names, numbered=numbered)
-        row.set_follows(follows=False)
+        row._lines = None
         return row
+
+    @property
+    def lines(self) -> Sequence[Line]:
+        """The lines, not wrapped yet."""
+        if self._lines is None:
+            self._lines = self._lines_of(follows=self._follows)
+        return self._lines
 
     def set_follows(self, *, follows: bool) -> None:
         """Have a message stand below the name of the one before it, or below its own."""
-        if self._lines_of is not None and follows is not self._follows:
+        if self.message is not None and follows is not self._follows:
             self._follows, self._width = follows, 0
             self.drawn.clear()
-            self.lines = self._lines_of(follows=follows)
+            self._lines = None
 
     def wrapped(self, width: int) -> list[Line]:
         """Return the lines as they stand in a list `width` columns wide."""
@@ -208,7 +215,7 @@ class Rows:
         """Show a message that has changed anew, if it is here; return its row then."""
         for place, each in enumerate(self._rows):
             if each.message is not None and row.message is not None and each.message.id == row.message.id:
-                row.set_follows(follows=bool(each._follows))
+                row.set_follows(follows=each._follows)
                 self._rows[place] = row
                 self._ends = None
                 return row

@@ -28,6 +28,8 @@ at least, except before a wide character in a window of two columns.
 _URL = re.compile(r"<?https?://[!-~]*")
 """A word whose rows have no indent: as it holds no space, none of them looks like the start of a line."""
 
+_WORD = re.compile("[^ ]+")
+
 _TAB = " " * 4
 
 _WIDE = 2
@@ -78,11 +80,15 @@ def wrap(line: Line, columns: int, indent: int = _INDENT) -> list[Line]:
 def split_rows(line: Line, columns: int, indent: int = _INDENT) -> list[tuple[Line, bool]]:
     """Return the rows of `wrap`, each with whether it is full and its URL goes on in the next row."""
     text = "".join(piece for _, piece in line)
-    if text.isascii() and len(text) <= columns and "\n" not in text and "\t" not in text:
-        return [(line, False)]
+    blank = _indent(columns, indent)
+    if text.isascii() and text.isprintable():
+        if len(text) <= columns:
+            return [(line, False)]
+        words = [word.span() for word in _WORD.finditer(text)]
+        if all(len(blank) + end - start <= columns for start, end in words):
+            return [(row, False) for row in _wrap_words(line, words, columns, len(blank))]
     characters = [(style, each) for style, piece in line for each in piece.replace("\t", _TAB)]
     rows: list[tuple[Line, bool]] = []
-    blank = _indent(columns, indent)
     for paragraph in _paragraphs(characters, blank):
         rows += ((_merge(row), goes_on) for row, goes_on in _wrap_paragraph(paragraph, columns, blank))
     return rows
@@ -90,6 +96,36 @@ def split_rows(line: Line, columns: int, indent: int = _INDENT) -> list[tuple[Li
 
 def _indent(columns: int, most: int) -> _Characters:
     return [("", " ")] * min(most, max(1, columns // 4), columns - 1)
+
+
+def _wrap_words(line: Line, words: list[tuple[int, int]], columns: int, indent: int) -> list[Line]:
+    """Return the rows of a line whose characters take a column each, by where its words start and end.
+
+    It does what `_wrap_paragraph` does, many times faster; each word has a place in an indented row.
+    """
+    rows: list[Line] = []
+    blank, first, last, used = 0, 0, 0, 0
+    for start, end in words:
+        if used + end - last <= columns:
+            used += end - last
+        else:
+            if last:
+                rows.append(_cut(line, first, last, blank))
+            blank, first, used = indent, start, indent + end - start
+        last = end
+    return [*rows, _cut(line, first, last, blank)]
+
+
+def _cut(line: Line, first: int, last: int, blank: int) -> Line:
+    """Return the characters of a line from one place to another, behind so many spaces."""
+    row: Line = [("", " " * blank)] if blank else []
+    place = 0
+    for style, piece in line:
+        if text := piece[max(0, first - place) : max(0, last - place)]:
+            before = row.pop()[1] if row and row[-1][0] == style else ""
+            row.append((style, before + text))
+        place += len(piece)
+    return row
 
 
 def _paragraphs(characters: _Characters, indent: _Characters) -> list[_Characters]:

@@ -54,6 +54,19 @@ def test_nothing_but_blanks_is_lost_and_styles_are_kept(line: Line, columns: int
     assert styled(wrap(line, columns)) == styled([line])
 
 
+WORDS = st.lists(st.tuples(st.sampled_from(["", "name"]), st.text("a9.- ", max_size=40)), max_size=5)
+
+
+@given(WORDS, COLUMNS)
+def test_rows_of_ascii_end_where_those_of_other_letters_do(line: Line, columns: int) -> None:
+    foreign = [(style, text.replace("a", "ü")) for style, text in line]
+    expected = [[(style, text.replace("ü", "a")) for style, text in row] for row in wrap(foreign, columns)]
+    if len(plain(line)) > columns:
+        assert wrap(line, columns) == expected
+    else:
+        assert [plain(row) for row in wrap(line, columns)] == [plain(line)]
+
+
 @given(LINES, COLUMNS)
 def test_rows_are_as_wide_as_the_window_at_most(line: Line, columns: int) -> None:
     for row in wrap(line, columns):
