@@ -115,7 +115,6 @@ class ScreenConversation(Conversation):
         await self._mark_all()
         if room not in self.rooms:
             await self.refresh()
-        await ask(m.SetLastRoom(room=words))
         draft = ""
         if self.room != room:
             draft = await ask(m.GetDraft(room=words))
@@ -126,6 +125,7 @@ class ScreenConversation(Conversation):
                     self.room = room
                     self._oldest = self._newest = 0
                     self.draft.put_back(draft)
+                await ask(m.SetLastRoom(room=words))
                 await self.ask_members()
                 first = await ask(m.GetHistory(room=words, newest=False, limit=1))
                 self._oldest = first[0].seq if first else 0

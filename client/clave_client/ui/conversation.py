@@ -203,11 +203,11 @@ class Conversation(ConversationScreen):
         ask, words = self.session.ask, room.hex()
         if room not in self.rooms:
             await self.refresh()
-        await ask(m.SetLastRoom(room=words))
         is_other = self.room != room
         if is_other:
             typed.is_kept = await self._keep_draft(typed.text)
         self.room = room
+        await ask(m.SetLastRoom(room=words))
         if is_other:
             self.draft.put_back(await ask(m.GetDraft(room=words)))
         await self.ask_members()
