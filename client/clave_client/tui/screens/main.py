@@ -7,14 +7,13 @@ import contextlib
 import signal
 import time
 from collections import Counter
-from collections.abc import Awaitable, Callable, Coroutine
+from collections.abc import Awaitable, Callable, Coroutine, Iterator
 from functools import partial
 from typing import Any, ClassVar, Final
 
 from msgspec.structs import replace
 from textual.app import ComposeResult
 from textual.binding import BindingType
-from textual.containers import Horizontal
 from textual.content import Content
 from textual.events import Resize
 from textual.widgets import Static
@@ -37,6 +36,7 @@ from clave_client.tui.screens.choice import ChoiceScreen
 from clave_client.tui.screens.writing import WritingScreen
 from clave_client.tui.shortcuts import ACTIONS, SWITCHES
 from clave_client.tui.talk import ScreenConversation
+from clave_client.tui.widgets.bare_lines import Covered
 from clave_client.tui.widgets.checklist import Checklist
 from clave_client.tui.widgets.completion_list import CompletionList
 from clave_client.tui.widgets.composer import Composer
@@ -75,6 +75,7 @@ class MainScreen(WritingScreen):
 
     CSS_PATH = "main.tcss"
     BINDINGS: ClassVar[list[BindingType]] = bindings("main", by="act")
+    BLANK = True  # what is on it fills it
     NARROW: ClassVar[int] = 70
     """Columns below which the list of rooms is left out."""
 
@@ -118,7 +119,7 @@ class MainScreen(WritingScreen):
         yield self.panel
         yield self.title_line
         yield self.checklist
-        with Horizontal(id="history"):
+        with Covered(id="history"):
             yield self.messages
             yield self.place
         yield self.waiting
@@ -213,8 +214,10 @@ class MainScreen(WritingScreen):
         if self.messages.is_at_end:  # what is in sight is noted as shown a little later
             rooms = [replace(each, unread=0, mentions=0) if each.id == talk.room else each for each in rooms]
         self.rooms.show(rooms, talk.room)
-        self.title_line.update(Content(talk.title(talk.room) or "clave"), layout=False)
-        self.place.top, self.place.end = talk.part_in_sight()
+        title = Content(talk.title(talk.room) or "clave")
+        if title != self.title_line.content:
+            self.title_line.update(title, layout=False)
+        self.place.show(*talk.part_in_sight())
         self.checklist.show(talk, said=self.messages.rows.holds_own)
         slow = self._queue.running if self._queue.seconds >= _SLOW_SECONDS else None
         if slow is None and self._queue.running is not None:
@@ -407,10 +410,29 @@ class MainScreen(WritingScreen):
         typed = TypedText("\n".join(each for each in (self._not_shown, text) if each))
         self._not_shown = ""
         try:
-            await run_shortcut(self.talk, work, typed)
+            with self._drawn_once():
+                await run_shortcut(self.talk, work, typed)
         finally:
             if not typed.is_kept:
                 self.put_back(typed.text)
+
+    @contextlib.contextmanager
+    def _drawn_once(self) -> Iterator[None]:
+        """Draw nothing of what changes until all has, unless that takes longer than a frame."""
+        batch = contextlib.ExitStack()
+
+        def draw() -> None:
+            batch.close()
+            self.draw_at_once()
+            self.check_idle()
+
+        batch.enter_context(self.app.batch_update())
+        timer = self.set_timer(_FRAME_SECONDS, draw)
+        try:
+            yield
+        finally:
+            timer.stop()
+            draw()
 
     def choose_room(self, room: bytes) -> None:
         """Enter a room, or ask how to answer an invitation."""

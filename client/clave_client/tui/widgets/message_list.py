@@ -19,6 +19,7 @@ from clave_client.tui.keymap import Keys
 from clave_client.tui.messages import PageWanted, PlaceWanted
 from clave_client.tui.rows import Row, Rows
 from clave_client.tui.typed_ahead import pass_on
+from clave_client.tui.widgets.bare_lines import BareLines
 from clave_client.ui.display import Line
 
 __all__ = ["MessageList"]
@@ -46,7 +47,7 @@ _STYLES: Final = (
 )
 
 
-class MessageList(ScrollView, can_focus=True):
+class MessageList(BareLines, ScrollView, can_focus=True):
     """The rows of the current room. It asks for pages, by `PageWanted`, as they come near.
 
     While it has the focus, one message is chosen, or several in a row; `act` is called with an action of the
@@ -258,24 +259,31 @@ class MessageList(ScrollView, can_focus=True):
         self._rows.forget_drawn()
         super().notify_style_update()
 
+    def bare_lines(self, places: range) -> list[Strip]:
+        """Return lines of what is in sight."""
+        selection, width, top = self.text_selection, self.size.width, self.scroll_offset.y
+        return [self._drawn_line(top + y, selection, width) for y in places]
+
     def render_line(self, y: int) -> Strip:
-        """Draw one line of what is in sight."""
+        """Return one line of what is in sight with the places of its characters, for the mouse."""
         number = self.scroll_offset.y + y
+        return self._drawn_line(number, self.text_selection, self.size.width).apply_offsets(0, number)
+
+    def _drawn_line(self, number: int, selection: Selection | None, width: int) -> Strip:
         found = self._rows.find(number)
         if found is None:
-            return Strip.blank(self.size.width, self._style(""))
+            return Strip.blank(width, self._style(""))
         row, place = found
-        selection = self.text_selection
         span = None if selection is None else selection.get_span(number)
         if span is None and id(row) not in self._chosen:  # the same wherever it stands
-            strip = row.drawn.get(place)
-            if strip is None or strip.cell_length != self.size.width:
+            strip: Strip | None = row.drawn.get(place)
+            if strip is None or strip.cell_length != width:
                 strip = row.drawn[place] = self._draw(self._rows.line(number))
-            return strip.apply_offsets(0, number)
+            return strip
         base = ""
         if id(row) in self._chosen:
             base = "cursor" if row is self._cursor else "chosen"
-        return self._draw(self._rows.line(number), base, span).apply_offsets(0, number)
+        return self._draw(self._rows.line(number), base, span)
 
     def _draw(self, line: Line, base: str = "", span: tuple[int, int] | None = None) -> Strip:
         """Return a line as it is drawn; `base` is "chosen" or "cursor", `span` what is selected of it."""

@@ -9,9 +9,9 @@ from rich.style import Style
 from textual.events import MouseDown, MouseMove, MouseUp
 from textual.reactive import reactive
 from textual.strip import Strip
-from textual.widget import Widget
 
 from clave_client.tui.messages import PlaceWanted
+from clave_client.tui.widgets.bare_lines import BareLines
 
 __all__ = ["PlaceBar"]
 
@@ -19,26 +19,32 @@ _BAR: Final = "\N{RIGHT HALF BLOCK}"
 _TRACK: Final = "\N{BOX DRAWINGS LIGHT VERTICAL}"
 
 
-class PlaceBar(Widget):
-    """A vertical bar; `top` and `end` say which part of the history is in sight, from 0.0 to 1.0.
+class PlaceBar(BareLines):
+    """A vertical bar; `top` and `end` are the part of the history it shows. A click posts `PlaceWanted`."""
 
-    A click on it posts `PlaceWanted`.
-    """
-
-    top: reactive[float] = reactive(0.0)
-    end: reactive[float] = reactive(1.0)
+    _lines: reactive[range | None] = reactive(None)
+    """The lines of what is in sight; None if that is all."""
 
     def __init__(self) -> None:
         super().__init__()
+        self.top, self.end = 0.0, 1.0
         self._drawn: dict[str, Strip] = {}
+
+    def show(self, top: float, end: float) -> None:
+        """Show which part of the history is in sight, from 0.0 to 1.0."""
+        self.top, self.end = top, end
+        height = max(1, self.size.height)
+        first = min(height - 1, int(top * height))
+        is_all = top <= 0.0 and end >= 1.0
+        self._lines = None if is_all else range(first, max(first + 1, round(end * height)))
+
+    def on_resize(self) -> None:
+        """Show the same part on another height."""
+        self.show(self.top, self.end)
 
     def render_line(self, y: int) -> Strip:
         """Draw one line of the bar."""
-        height = max(1, self.size.height)
-        first = min(height - 1, int(self.top * height))
-        last = max(first + 1, round(self.end * height))
-        is_all = self.top <= 0.0 and self.end >= 1.0
-        sign = " " if is_all else _BAR if first <= y < last else _TRACK
+        sign = " " if self._lines is None else _BAR if y in self._lines else _TRACK
         strip = self._drawn.get(sign)
         if strip is None:
             style = self.rich_style + Style(dim=sign == _TRACK)
