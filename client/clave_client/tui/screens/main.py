@@ -140,7 +140,8 @@ class MainScreen(WritingScreen):
 
     def on_idle(self) -> None:
         """Draw what a key has changed."""
-        if self._draws_at_once:
+        has_changed = self._repaint_required or self._layout_required or self._scroll_required
+        if self._draws_at_once and (has_changed or self._dirty_widgets):
             self._draws_at_once = False
             self._on_timer_update()
 
