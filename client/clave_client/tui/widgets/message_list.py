@@ -410,6 +410,18 @@ class MessageList(BareLines, ScrollView, can_focus=True):
 
     # --- scrolling ---
 
+    def action_page_up(self) -> None:
+        """Show what is above what is in sight."""
+        self._scroll_pages(-1)
+
+    def action_page_down(self) -> None:
+        """Show what is below what is in sight."""
+        self._scroll_pages(1)
+
+    def _scroll_pages(self, pages: int) -> None:
+        y = self.scroll_offset.y + pages * self.size.height
+        self.scroll_to(y=y, animate=False, immediate=True)
+
     @property
     def first_in_sight(self) -> HistoryMessage | None:
         """The first message of which something is in sight."""
