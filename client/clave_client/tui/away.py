@@ -19,7 +19,7 @@ from typing import Any, Final
 from textual.app import App, SuspendNotSupported
 
 from clave_client.errors import UsageError
-from clave_client.tui.base_app import BaseApp
+from clave_client.tui.base_app import program_of
 from clave_client.ui.display import Line, plain
 from clave_client.ui.terminal.secret import SecretQuestion
 from clave_client.ui.warnings import encoded
@@ -34,8 +34,7 @@ _END: Final = "--- Enter goes back to clave ---"
 async def _away(app: App[Any]) -> AsyncIterator[None]:
     """Give the terminal back; nothing is drawn meanwhile. Raises `UsageError` without a terminal."""
     failure: BaseException | None = None
-    lock = app.away if isinstance(app, BaseApp) else asyncio.Lock()
-    async with lock:  # an editor and a question must not both read the terminal
+    async with program_of(app).away:  # an editor and a question must not both read the terminal
         try:
             with app.batch_update(), app.suspend():
                 try:

@@ -6,6 +6,7 @@ Knows no screen of theirs.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import re
 import time
 from collections.abc import Sequence
@@ -16,24 +17,28 @@ from rich.segment import Segment
 from textual._styles_cache import StylesCache
 from textual.app import App
 from textual.color import Color
+from textual.dom import DOMNode
 from textual.driver import Driver
 from textual.drivers.linux_driver import LinuxDriver
 from textual.events import Event, Key, Paste
 from textual.filter import LineFilter, Monochrome, NoColor
 from textual.screen import Screen
+from textual.timer import Timer
 
 from clave_client.tui.alt_keys import take_alt_at_once
 from clave_client.tui.drivers import TerminalDriver
 from clave_client.tui.themes import DARK, THEMES
 from clave_wire.text import sanitize
 
-__all__ = ["BaseApp", "forget_closed_widgets", "writable"]
+__all__ = ["BaseApp", "forget_closed_widgets", "program_of", "writable"]
 
 R = TypeVar("R")
 
 _HOLD_SECONDS: Final = 0.005
 _MOST_HOLD_SECONDS: Final = 10.0
 """How often it is seen whether a screen takes keys, and how long they are kept at most."""
+
+_FRAME_SECONDS: Final = 1 / 15
 
 _LINE_FEED: Final = "ctrl+j"
 _START_SECONDS: Final = 2.0
@@ -76,6 +81,13 @@ def forget_closed_widgets() -> None:
     StylesCache.get_inner_outer.cache_clear()
 
 
+def program_of(widget: DOMNode) -> BaseApp[Any]:
+    """Return the program that a widget is in. Raises `TypeError` if that is none of clave's."""
+    if isinstance(widget.app, BaseApp):
+        return widget.app
+    raise TypeError(f"{type(widget.app).__name__} is no program of clave")
+
+
 class BaseApp(App[R], inherit_bindings=False):
     """A program of clave. `theme` names one of `available_themes`; by another name it is the dark one."""
 
@@ -96,6 +108,8 @@ class BaseApp(App[R], inherit_bindings=False):
         self._held: list[Key] | None = None
         self._held_later: list[Key] = []
         self._holds = 0
+        self._undrawn = contextlib.ExitStack()
+        self._draw_timer: Timer | None = None
         self.animation_level = "none"  # what moves slowly costs time, and is no more to be read
         for each in THEMES:
             self.register_theme(each)
@@ -146,6 +160,23 @@ class BaseApp(App[R], inherit_bindings=False):
         events, self._held = [*self._held, *self._held_later], None
         for event in events:
             (self.focused or self.screen)._forward_event(Key(event.key, event.character))
+
+    # --- what is not seen ---
+
+    def draw_later(self) -> None:
+        """Draw nothing until `draw_now`, for a frame at most: what is shown in between is not worth it."""
+        if self._draw_timer is None:
+            self._undrawn.enter_context(self.batch_update())
+            self._draw_timer = self.set_timer(_FRAME_SECONDS, self.draw_now)
+
+    def draw_now(self) -> None:
+        """Draw what `draw_later` has put off."""
+        if self._draw_timer is not None:
+            self._draw_timer.stop()
+            self._draw_timer = None
+            self._undrawn.close()
+            for screen in self.screen_stack[-1:]:  # none when the program ends
+                screen.check_idle()
 
     async def _release_when_ready(self, hold: int, former: Screen[Any] | None) -> None:
         ends = time.monotonic() + _MOST_HOLD_SECONDS

@@ -10,7 +10,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
 from clave_client.errors import UsageError
-from clave_client.tui.base_app import BaseApp
+from clave_client.tui.base_app import program_of
 from clave_client.tui.keymap import AT_ONCE, OPENING
 from clave_client.ui.chat_commands import switch_to_unread
 from clave_client.ui.draft_line import TypedText
@@ -71,8 +71,7 @@ async def _jump(screen: MainScreen) -> None:
         if chosen is not None:
             chosen.go()
     finally:
-        if isinstance(screen.app, BaseApp):
-            screen.app.release_keys(jump.hold)
+        program_of(screen).release_keys(jump.hold)
 
 
 async def _at_once(action: str, screen: MainScreen) -> None:

@@ -104,7 +104,6 @@ class ScreenConversation(Conversation):
         """Enter a room as `enter` does, and choose the message at a history seq there."""
         async with self._showing:
             await self._enter(room, typed, seq)
-        self._choose(seq)
 
     def _choose(self, seq: int) -> None:
         self._list.choose(seq, takes_keys=self.may_choose())
@@ -125,7 +124,6 @@ class ScreenConversation(Conversation):
                     self.room = room
                     self._oldest = self._newest = 0
                     self.draft.put_back(draft)
-                await ask(m.SetLastRoom(room=words))
                 await self.ask_members()
                 first = await ask(m.GetHistory(room=words, newest=False, limit=1))
                 self._oldest = first[0].seq if first else 0
@@ -139,6 +137,9 @@ class ScreenConversation(Conversation):
             except BaseException:
                 self._list.show([], has_older=True)  # is asked for again
                 raise
+        if seq:
+            self._choose(seq)
+        await ask(m.SetLastRoom(room=words))
         await self.show_key_notices(room)
         await self._show_missed_changes(room)
         if room in self.rooms and not seq:

@@ -8,7 +8,7 @@ from textual.events import Key
 from textual.widget import Widget
 from textual.widgets import Input
 
-from clave_client.tui.base_app import BaseApp
+from clave_client.tui.base_app import program_of
 
 __all__ = ["Field", "pass_on", "run_own_binding"]
 
@@ -28,8 +28,8 @@ async def run_own_binding(widget: Widget, event: Key) -> bool:
 
 def pass_on(widget: Widget, event: Key) -> bool:
     """Give a key to what has the focus, if that is another than where it waited; return whether."""
-    app = widget.app
-    if isinstance(app, BaseApp) and app.is_holding:
+    app = program_of(widget)
+    if app.is_holding:
         event.prevent_default().stop()
         app.hold(event)
         return True

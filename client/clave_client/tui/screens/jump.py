@@ -15,7 +15,7 @@ from textual.events import Key
 from textual.geometry import Offset
 from textual.widgets import Static
 
-from clave_client.tui.base_app import BaseApp
+from clave_client.tui.base_app import program_of
 from clave_client.tui.keymap import bindings
 from clave_client.tui.screens.over import OverScreen
 
@@ -58,12 +58,11 @@ class JumpScreen(OverScreen[Target | None]):
         """Go where a letter says."""
         event.stop()
         if self.app.screen is not self:  # typed ahead, behind the letter
-            if isinstance(self.app, BaseApp):
-                self.app.hold(event)
+            program_of(self).hold(event)
             return
         target = self._targets.get(event.character or "")
-        if target is not None and isinstance(self.app, BaseApp):
-            self.hold = self.app.hold_keys(for_screen=False)
+        if target is not None:
+            self.hold = program_of(self).hold_keys(for_screen=False)
         self.dismiss(target)
 
     def action_close(self) -> None:

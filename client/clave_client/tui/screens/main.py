@@ -7,7 +7,7 @@ import contextlib
 import signal
 import time
 from collections import Counter
-from collections.abc import Awaitable, Callable, Coroutine, Iterator
+from collections.abc import Awaitable, Callable, Coroutine
 from functools import partial
 from typing import Any, ClassVar, Final
 
@@ -22,7 +22,7 @@ from clave_client.errors import ClientError
 from clave_client.rpc import methods as m
 from clave_client.rpc.session import Session
 from clave_client.rpc.values import HistoryMessage, RoomSummary
-from clave_client.tui.base_app import BaseApp, forget_closed_widgets
+from clave_client.tui.base_app import forget_closed_widgets, program_of
 from clave_client.tui.keymap import ASKING, CHANGING, OPENING, Keys, bindings
 from clave_client.tui.message_actions import act_on, copy_text
 from clave_client.tui.messages import (
@@ -137,6 +137,7 @@ class MainScreen(WritingScreen):
     def draw_at_once(self) -> None:
         """Draw what a key has changed once it is known, not with the next of 60 updates a second."""
         self._draws_at_once = True
+        program_of(self).draw_now()
 
     def on_idle(self) -> None:
         """Draw what a key has changed."""
@@ -295,15 +296,14 @@ class MainScreen(WritingScreen):
 
     def _holding(self, work: Awaitable[object]) -> Coroutine[Any, Any, None]:
         """Keep what is typed from now on for the screen that `work` opens, at most until its end."""
-        app = self.app
-        hold = app.hold_keys() if isinstance(app, BaseApp) else 0
+        app = program_of(self)
+        hold = app.hold_keys()
 
         async def held() -> None:
             try:
                 await work
             finally:
-                if isinstance(app, BaseApp):
-                    app.release_keys(hold)
+                app.release_keys(hold)
 
         return held()
 
@@ -329,6 +329,7 @@ class MainScreen(WritingScreen):
 
     async def _show_around(self, seq: int) -> None:
         await self._safely(self.talk.show_around, seq)
+        self.draw_at_once()
 
     def do_at_once(self, action: str) -> None:
         """Do what changes where or what is written, before what is typed after it."""
@@ -411,29 +412,12 @@ class MainScreen(WritingScreen):
         typed = TypedText("\n".join(each for each in (self._not_shown, text) if each))
         self._not_shown = ""
         try:
-            with self._drawn_once():
-                await run_shortcut(self.talk, work, typed)
+            program_of(self).draw_later()
+            await run_shortcut(self.talk, work, typed)
         finally:
+            self.draw_at_once()
             if not typed.is_kept:
                 self.put_back(typed.text)
-
-    @contextlib.contextmanager
-    def _drawn_once(self) -> Iterator[None]:
-        """Draw nothing of what changes until all has, unless that takes longer than a frame."""
-        batch = contextlib.ExitStack()
-
-        def draw() -> None:
-            batch.close()
-            self.draw_at_once()
-            self.check_idle()
-
-        batch.enter_context(self.app.batch_update())
-        timer = self.set_timer(_FRAME_SECONDS, draw)
-        try:
-            yield
-        finally:
-            timer.stop()
-            draw()
 
     def choose_room(self, room: bytes) -> None:
         """Enter a room, or ask how to answer an invitation."""

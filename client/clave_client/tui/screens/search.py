@@ -16,6 +16,7 @@ from textual.widgets.option_list import Option
 
 from clave_client.rpc import methods as m
 from clave_client.rpc.values import FoundMessage, SearchPage
+from clave_client.tui.base_app import program_of
 from clave_client.tui.keymap import bindings
 from clave_client.tui.line_content import content_of, paragraphs
 from clave_client.tui.screens.side import SideScreen
@@ -106,7 +107,7 @@ class SearchScreen(SideScreen[FoundMessage | None]):
             self._hits.highlighted = 0
         self._show_count()
         if self._goes and self._found:
-            self.dismiss(self._found[0])
+            self._go(0)
 
     async def _search_older(self) -> None:
         older = m.Search(words=self._searched.words, room=self._searched.room, before=self._next)
@@ -174,11 +175,16 @@ class SearchScreen(SideScreen[FoundMessage | None]):
             self._goes = True
             self._begin()
         elif place is not None:
-            self.dismiss(self._found[place])
+            self._go(place)
 
     def on_option_list_option_selected(self, event: OptionList.OptionSelected) -> None:
         """Go to a message."""
-        self.dismiss(self._found[event.option_index])
+        self._go(event.option_index)
+
+    def _go(self, place: int) -> None:
+        """Go to what was found; what is below the search is not drawn before."""
+        program_of(self).draw_later()
+        self.dismiss(self._found[place])
 
     def action_older_hits(self) -> None:
         """Find older messages."""

@@ -122,7 +122,8 @@ class Composer(TextArea):
         """Make `text` what is written, with the cursor at its end."""
         text = writable(text)
         self._back, self._called = 0, text
-        self.text = text
+        if text != self.text:  # else Textual would lay out the whole screen
+            self.text = text
         self.move_cursor(self.document.end)
 
     def on_text_area_changed(self) -> None:
