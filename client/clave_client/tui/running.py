@@ -26,18 +26,13 @@ _THEME_NAME: Final = "theme"
 """A file in the folder of all profiles, with the name of the theme."""
 
 _MOST_THEME_BYTES: Final = 100
-_COLLECT_AFTER: Final = (5_000, 4, 1_000_000)
+_COLLECT_AFTER: Final = (2_500, 1, 1_000_000)
 """Objects made, and not freed, between two runs of the garbage collector among young ones, which take 1 ms;
 and how many such runs are between two among older ones, which would keep keys waiting."""
 
-_PAUSE_SECONDS: Final = 0.1
-_SOME: Final = 2
-"""Older objects are looked through, which can take 7 ms, after `_SOME` runs among young ones once no key was
-pressed for `_PAUSE_SECONDS`."""
-
 _REST_SECONDS: Final = 0.3
-_MUCH: Final = 5
-_TOO_MUCH: Final = 25
+_MUCH: Final = 20
+_TOO_MUCH: Final = 100
 """All objects are looked through, which can take 0.1 s, after `_MUCH` runs among older ones once no key was
 pressed for `_REST_SECONDS`, and after `_TOO_MUCH` in any case."""
 
@@ -90,13 +85,10 @@ async def run_screen(
 
 async def _collect_at_rest(app: ClaveApp) -> None:
     while True:
-        await asyncio.sleep(_PAUSE_SECONDS)
-        _, young_runs, runs = gc.get_count()
-        pause = app.seconds_since_key
-        if runs >= (_MUCH if pause > _REST_SECONDS else _TOO_MUCH):
+        await asyncio.sleep(_REST_SECONDS)
+        runs = gc.get_count()[2]
+        if runs >= (_MUCH if app.seconds_since_key > _REST_SECONDS else _TOO_MUCH):
             gc.collect()
-        elif young_runs >= _SOME and pause > _PAUSE_SECONDS:
-            gc.collect(1)
 
 
 def chosen_theme(home: Path) -> str:
