@@ -118,6 +118,7 @@ async def test_ctrl_z_gives_the_terminal_back_and_fg_goes_on(tmp_path: Path) -> 
             assert red.modes - {"2004"} == modes - {"2004"}  # which readline has on itself
             red.press("stty -a | grep -ow 'isig\\|icanon\\|echo' | tr '\\n' ' '; echo .\r")
             await red.shows("isig icanon echo .")
+            await red.until(lambda: red.text.endswith("shell>"), "the prompt")
         await there.blue.client.send(there.room, "while it was stopped")
         red.press("fg\r")
         await red.until(lambda: "while it was stopped" in said(red), "what came meanwhile")
