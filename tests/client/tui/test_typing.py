@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import asyncio
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from clave_client.testing import MemoryRelay
-from client.tui.screenkit import SECONDS, in_a_room, screen_of
+from client.tui.screenkit import in_a_room, screen_of
 
 
 async def test_an_answer_and_an_edit_typed_ahead_are_about_the_right_message(tmp_path: Path) -> None:
@@ -198,22 +196,3 @@ async def test_the_composer_grows_to_a_third(tmp_path: Path) -> None:
         red.type_ahead(*(["x", "alt+enter"] * 20))
         await red.until(lambda: red.main.composer.text.count("\n") == 20)
         await red.until(lambda: 5 <= red.main.composer.size.height <= 8)
-
-
-async def test_a_key_is_drawn_without_waiting_for_the_next_update(tmp_path: Path) -> None:
-    async with MemoryRelay() as relay, screen_of(relay, tmp_path) as red:
-        await red.shows("online")
-        app, drawn = red.pilot.app, asyncio.Event()
-        draw = app._display
-
-        def note_drawing(screen: Any, renderable: Any) -> None:
-            draw(screen, renderable)
-            if "written" in red.main.composer.text:
-                drawn.set()
-
-        app._display = note_drawing  # type: ignore[method-assign]
-        red.main._update_timer.stop()
-        red.type_ahead(*"written")
-        async with asyncio.timeout(SECONDS):
-            await drawn.wait()
-        assert "written" in red.text
