@@ -96,23 +96,31 @@ _Loader = Callable[[Any, str], Any]
 
 def load_event(raw: object) -> Event:
     """Return the event that `dump` made `raw` of. Raises `BadValue`."""
-    if not isinstance(raw, dict) or raw.get("type") not in event_types():
+    name = raw.get("type") if isinstance(raw, dict) else None
+    if not isinstance(raw, dict) or not isinstance(name, str) or name not in event_types():
         raise BadValue("it is no event that this version knows")
     fields = {name: each for name, each in raw.items() if name != "type"}
-    event: Event = _load_record(event_types()[raw["type"]], fields, "")
+    event: Event = _load_record(event_types()[name], fields, "")
     return event
 
 
 def load(kind: type[T], raw: object) -> T:
     """Return the value of type `kind` that `dump` made `raw` of. Raises `BadValue`."""
-    wanted: Any = kind
-    value: T = _loader(wanted)(raw, "")
+    value: T = _loader(kind)(raw, "")
     return value
 
 
-@functools.cache
 def _loader(kind: Any) -> _Loader:
-    """Return what makes values of a type: it is looked at once, not for each value."""
+    """Return what makes values of a type."""
+    return _make_loader(kind, repr(kind))
+
+
+@functools.cache
+def _make_loader(kind: Any, _: str) -> _Loader:
+    """Make what `_loader` returns: a type is looked at once, not for each value.
+
+    Types are told apart by their `repr`, too, as `int | str` and `str | int` are equal.
+    """
     origin, arguments = get_origin(kind), get_args(kind)
     if origin is Annotated:
         return partial(_load_annotated, kind, _loader(arguments[0]))

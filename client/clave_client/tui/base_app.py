@@ -22,6 +22,7 @@ from textual.driver import Driver
 from textual.drivers.linux_driver import LinuxDriver
 from textual.events import Event, Key, Paste
 from textual.filter import LineFilter, Monochrome, NoColor
+from textual.geometry import Size
 from textual.screen import Screen
 from textual.timer import Timer
 
@@ -30,15 +31,16 @@ from clave_client.tui.drivers import TerminalDriver
 from clave_client.tui.themes import DARK, THEMES
 from clave_wire.text import sanitize
 
-__all__ = ["BaseApp", "forget_closed_widgets", "program_of", "writable"]
+__all__ = ["FRAME_SECONDS", "BaseApp", "forget_closed_widgets", "program_of", "writable"]
 
 R = TypeVar("R")
+
+FRAME_SECONDS: Final = 1 / 15
+"""What comes within this time is drawn at once."""
 
 _HOLD_SECONDS: Final = 0.005
 _MOST_HOLD_SECONDS: Final = 10.0
 """How often it is seen whether a screen takes keys, and how long they are kept at most."""
-
-_FRAME_SECONDS: Final = 1 / 15
 
 _LINE_FEED: Final = "ctrl+j"
 _START_SECONDS: Final = 2.0
@@ -110,6 +112,7 @@ class BaseApp(App[R], inherit_bindings=False):
         self._holds = 0
         self._undrawn = contextlib.ExitStack()
         self._draw_timer: Timer | None = None
+        self._drawn_size = Size(0, 0)
         self.animation_level = "none"  # what moves slowly costs time, and is no more to be read
         for each in THEMES:
             self.register_theme(each)
@@ -164,10 +167,11 @@ class BaseApp(App[R], inherit_bindings=False):
     # --- what is not seen ---
 
     def draw_later(self) -> None:
-        """Draw nothing until `draw_now`, for a frame at most: what is shown in between is not worth it."""
+        """Draw nothing until `draw_now`, for `FRAME_SECONDS` at most: what comes in between is not seen."""
         if self._draw_timer is None:
             self._undrawn.enter_context(self.batch_update())
-            self._draw_timer = self.set_timer(_FRAME_SECONDS, self.draw_now)
+            self._drawn_size = self.size
+            self._draw_timer = self.set_timer(FRAME_SECONDS, self.draw_now)
 
     def draw_now(self) -> None:
         """Draw what `draw_later` has put off."""
@@ -176,6 +180,8 @@ class BaseApp(App[R], inherit_bindings=False):
             self._draw_timer = None
             self._undrawn.close()
             for screen in self.screen_stack[-1:]:  # none when the program ends
+                if self.size != self._drawn_size:
+                    screen.refresh(layout=True)  # Textual forgets what it would have drawn then
                 screen.check_idle()
 
     async def _release_when_ready(self, hold: int, former: Screen[Any] | None) -> None:

@@ -27,8 +27,8 @@ _THEME_NAME: Final = "theme"
 
 _MOST_THEME_BYTES: Final = 100
 _COLLECT_AFTER: Final = (2_500, 1, 1_000_000)
-"""Objects made, and not freed, between two runs of the garbage collector among young ones, which take 1 ms;
-and how many such runs are between two among older ones, which would keep keys waiting."""
+"""Objects made, and not freed, between two runs of the garbage collector among young ones; and after how many
+such runs one is among older ones, too: so few that each takes some 3 ms, as keys wait for it."""
 
 _REST_SECONDS: Final = 0.3
 _MUCH: Final = 20

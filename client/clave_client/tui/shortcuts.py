@@ -167,9 +167,13 @@ def _check_room(screen: MainScreen) -> None:
 async def _search(screen: MainScreen) -> None:
     from clave_client.tui.screens.search import SearchScreen
 
-    found = await screen.app.push_screen_wait(SearchScreen(screen.talk))
-    if found is not None:
-        screen.go(found.room, found.message.seq)
+    search = SearchScreen(screen.talk)
+    found = await screen.app.push_screen_wait(search)
+    try:
+        if found is not None:
+            screen.go(found.room, found.message.seq)
+    finally:
+        program_of(screen).release_keys(search.hold)
 
 
 ACTIONS: Final[Mapping[str, Callable[[MainScreen], Awaitable[None]]]] = {

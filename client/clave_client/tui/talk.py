@@ -27,7 +27,7 @@ __all__ = ["ScreenConversation"]
 _LEAST_PAGE: Final = 40
 """Messages loaded at once, at least; else as many as fill the screen twice, if each has one line."""
 
-_FRAME_SECONDS: Final = 1 / 15
+_NOTE_SECONDS: Final = 1 / 15
 """What was shown within this time is noted at once."""
 
 
@@ -139,12 +139,12 @@ class ScreenConversation(Conversation):
                 raise
         if seq:
             self._choose(seq)
-        await ask(m.SetLastRoom(room=words))
         await self.show_key_notices(room)
         await self._show_missed_changes(room)
         if room in self.rooms and not seq:
             self._forget_unread(room)
         self._changed()
+        await ask(m.SetLastRoom(room=words))
 
     async def _load_end(self, room: bytes, count: int, unread: int = 0) -> None:
         """Show the last messages of a room, or those around the first unread one, which is marked."""
@@ -308,7 +308,7 @@ class ScreenConversation(Conversation):
             self._marking = asyncio.create_task(self._mark_later())
 
     async def _mark_later(self) -> None:
-        await asyncio.sleep(_FRAME_SECONDS)
+        await asyncio.sleep(_NOTE_SECONDS)
         while self._to_mark:
             await self._mark_all()
 

@@ -203,13 +203,11 @@ class Conversation(ConversationScreen):
         ask, words = self.session.ask, room.hex()
         if room not in self.rooms:
             await self.refresh()
-        is_other = self.room != room
-        if is_other:
+        if self.room != room:
+            draft = await ask(m.GetDraft(room=words))
             typed.is_kept = await self._keep_draft(typed.text)
-        self.room = room
-        await ask(m.SetLastRoom(room=words))
-        if is_other:
-            self.draft.put_back(await ask(m.GetDraft(room=words)))
+            self.room = room
+            self.draft.put_back(draft)
         await self.ask_members()
         self.title(room)
         self._day = ""
@@ -235,6 +233,7 @@ class Conversation(ConversationScreen):
         if room in self.rooms:
             self._forget_unread(room)
         self._changed()
+        await ask(m.SetLastRoom(room=words))
 
     async def ask_members(self) -> None:
         """Ask who is in the current room, as mentions are shown by these names."""

@@ -95,3 +95,15 @@ def test_bytes_are_hexadecimal_and_enums_their_names() -> None:
 def test_what_is_not_of_the_type_is_refused_in_a_line(kind: Any, raw: object, words: str) -> None:
     with pytest.raises(BadValue, match=words):
         load(kind, raw)
+
+
+def test_the_first_type_of_two_that_fit_is_taken() -> None:
+    both: list[Any] = [bytes | str, str | bytes]
+    assert [load(each, "00") for each in both] == [b"\x00", "00"]
+    lists: list[Any] = [list[bytes | str], list[str | bytes]]
+    assert [load(each, ["00"]) for each in lists] == [[b"\x00"], ["00"]]
+
+
+def test_an_event_whose_type_is_no_text_is_refused() -> None:
+    with pytest.raises(BadValue):
+        load_event({"type": []})

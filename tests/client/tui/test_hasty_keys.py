@@ -159,3 +159,29 @@ async def test_keys_behind_an_invitation_are_its_answer(tmp_path: Path) -> None:
         await red.until(lambda: red.pilot.app.screen is red.main)
         assert red.main.composer.text == "a draft"
         assert not blue.history(room)
+
+
+async def test_what_is_typed_behind_a_hit_is_for_its_room(tmp_path: Path) -> None:
+    async with MemoryRelay() as relay, relay.client("blue") as blue, screen_of(relay, tmp_path) as red:
+        room = await in_a_room(red, blue)
+        await blue.room(room).send("look here")
+        await red.shows("look here")
+        await red.types("/new elsewhere")
+        await red.shows("elsewhere is open")
+        await red.pilot.press("alt+s", *"look")
+        await red.shows("1 found")
+        red.type_ahead("enter", *"wxyz", "enter")
+        await red.until(lambda: blue.history(room)[-1].text == "wxyz")
+        assert red.main.talk.room == room
+
+
+async def test_escape_from_the_messages_has_what_follows_written(tmp_path: Path) -> None:
+    async with MemoryRelay() as relay, relay.client("blue") as blue, screen_of(relay, tmp_path) as red:
+        room = await in_a_room(red, blue)
+        await blue.room(room).send("look here")
+        await red.shows("look here")
+        await red.pilot.press("alt+m")
+        await red.until(lambda: red.main.messages.has_focus)
+        red.type_ahead("escape", *"delete")
+        await red.until(lambda: red.main.composer.text == "delete")
+        assert red.pilot.app.screen is red.main

@@ -6,6 +6,8 @@ import asyncio
 import itertools
 from pathlib import Path
 
+import pytest
+
 from clave_client.client import Client
 from clave_client.errors import UsageError
 from clave_client.rpc import methods as m
@@ -275,3 +277,44 @@ async def test_a_message_is_gone_to_while_something_is_written(tmp_path: Path) -
         red.main.go(room, seq)
         await red.shows("message 1.")
         assert red.main.composer.has_focus
+
+
+DRAFT = "seven\nlines\nof\na\nlong\ndraft\n."
+
+
+async def test_what_is_new_stays_in_sight_above_a_long_draft(tmp_path: Path) -> None:
+    async with MemoryRelay() as relay, relay.client("blue") as blue, screen_of(relay, tmp_path) as red:
+        room = await in_a_room(red, blue)
+        for number in range(40):
+            await blue.room(room).send(f"former {number}.")
+        await red.shows("former 39.")
+        await red.types("/new attic")
+        await red.shows("attic is open")
+        await red.main.talk.session.ask(m.SetDraft(room=room.hex(), text=DRAFT))
+        for number in range(11):
+            await blue.room(room).send(f"fresh {number}.")
+        await red.until(lambda: red.main.talk.rooms[room].unread == 11)
+        await red.pilot.press("alt+a")
+        await red.until(lambda: red.main.composer.size.height > 3)
+        await red.shows("fresh 0.")
+        await red.pilot.pause(0.3)
+        assert "fresh 0." in red.text
+        assert "fresh 10." not in red.text
+        assert await _unread(red, room), "what is below was not in sight"
+
+
+@pytest.mark.parametrize("back", [1, 3, 12, 14])
+async def test_a_hit_stays_in_sight_above_a_long_draft(tmp_path: Path, back: int) -> None:
+    async with MemoryRelay() as relay, relay.client("blue") as blue, screen_of(relay, tmp_path) as red:
+        room = await in_a_room(red, blue)
+        for number in range(60):
+            await blue.room(room).send(f"message {number}.")
+        await red.shows("message 59.")
+        await red.types("/new attic")
+        await red.shows("attic is open")
+        await red.main.talk.session.ask(m.SetDraft(room=room.hex(), text=DRAFT))
+        found = next(each for each in blue.history(room) if each.text == f"message {60 - back}.")
+        red.main.go(room, found.seq)
+        await red.until(lambda: red.main.composer.size.height > 3)
+        await red.pilot.pause(0.3)
+        assert found.text in red.text

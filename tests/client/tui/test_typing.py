@@ -196,3 +196,18 @@ async def test_the_composer_grows_to_a_third(tmp_path: Path) -> None:
         red.type_ahead(*(["x", "alt+enter"] * 20))
         await red.until(lambda: red.main.composer.text.count("\n") == 20)
         await red.until(lambda: 5 <= red.main.composer.size.height <= 8)
+
+
+async def test_what_was_deleted_in_one_room_is_not_undone_in_another(tmp_path: Path) -> None:
+    async with MemoryRelay() as relay, screen_of(relay, tmp_path) as red:
+        for title in ("attic", "cellar"):
+            await red.types(f"/new {title}")
+            await red.shows(f"{title} is open")
+        cellar = red.main.talk.room
+        await red.pilot.press(*"secret", "ctrl+u")
+        await red.until(lambda: not red.main.composer.text)
+        await red.pilot.press("alt+1")
+        await red.until(lambda: red.main.talk.room != cellar)
+        await red.pilot.press("alt+z", *"ok")
+        await red.until(lambda: red.main.composer.text.endswith("ok"))
+        assert red.main.composer.text == "ok"

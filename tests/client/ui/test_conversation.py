@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from clave_client import events
-from clave_client.errors import UsageError
+from clave_client.errors import ClientError, UsageError
 from clave_client.rpc import message_service as service_module
 from clave_client.rpc import methods as m
 from clave_client.rpc.session import Session
@@ -433,3 +433,15 @@ async def test_a_window_of_an_owner_that_does_not_answer_can_be_closed(
         monkeypatch.setitem(red._owner.server._service._waits, m.WaitFlushed, never)
         await window.close()
         assert "* the process that holds the profile does not answer" in window.lines
+
+
+async def test_a_room_that_cannot_be_entered_changes_nothing(tmp_path: Path) -> None:
+    async with home_at(tmp_path) as home:
+        red = await Window.open(home, "red")
+        assert await red.types("/new cellar")
+        cellar = red.talk.room
+        with pytest.raises(ClientError):
+            await red.talk.enter(b"gone" * 8, TypedText("for the cellar"))
+        assert red.talk.room == cellar
+        assert await red.types("said in the cellar")
+        await red.close()

@@ -22,8 +22,8 @@ from clave_client.errors import ClientError
 from clave_client.rpc import methods as m
 from clave_client.rpc.session import Session
 from clave_client.rpc.values import HistoryMessage, RoomSummary
-from clave_client.tui.base_app import forget_closed_widgets, program_of
-from clave_client.tui.keymap import ASKING, CHANGING, OPENING, Keys, bindings
+from clave_client.tui.base_app import FRAME_SECONDS, forget_closed_widgets, program_of
+from clave_client.tui.keymap import ASKING, AT_ONCE, CHANGING, OPENING, Keys, bindings
 from clave_client.tui.message_actions import act_on, copy_text
 from clave_client.tui.messages import (
     About,
@@ -36,7 +36,7 @@ from clave_client.tui.screens.choice import ChoiceScreen
 from clave_client.tui.screens.writing import WritingScreen
 from clave_client.tui.shortcuts import ACTIONS, SWITCHES
 from clave_client.tui.talk import ScreenConversation
-from clave_client.tui.widgets.bare_lines import Covered
+from clave_client.tui.widgets.bare_lines import FilledRow
 from clave_client.tui.widgets.checklist import Checklist
 from clave_client.tui.widgets.completion_list import CompletionList
 from clave_client.tui.widgets.composer import Composer
@@ -61,7 +61,6 @@ __all__ = ["MainScreen"]
 _WIDE: Final = 100
 """Columns below which what is at the right takes the place of the list of rooms."""
 
-_FRAME_SECONDS: Final = 1 / 15
 _REFRESH_SECONDS: Final = 5.0
 _SLOW_SECONDS: Final = 0.3
 """After how long a command that runs is named."""
@@ -119,7 +118,7 @@ class MainScreen(WritingScreen):
         yield self.panel
         yield self.title_line
         yield self.checklist
-        with Covered(id="history"):
+        with FilledRow(id="history"):
             yield self.messages
             yield self.place
         yield self.waiting
@@ -197,7 +196,7 @@ class MainScreen(WritingScreen):
     def _show_soon(self) -> None:
         if not self._is_dirty and self.is_mounted:
             self._is_dirty = True
-            self.set_timer(_FRAME_SECONDS, self._show)
+            self.set_timer(FRAME_SECONDS, self._show)
 
     def listed_rooms(self) -> list[RoomSummary]:
         """Return the rooms of the list, in its order."""
@@ -411,8 +410,8 @@ class MainScreen(WritingScreen):
         await self._begun.wait()
         typed = TypedText("\n".join(each for each in (self._not_shown, text) if each))
         self._not_shown = ""
+        program_of(self).draw_later()
         try:
-            program_of(self).draw_later()
             await run_shortcut(self.talk, work, typed)
         finally:
             self.draw_at_once()
@@ -470,8 +469,10 @@ class MainScreen(WritingScreen):
 
     def _act(self, action: str, messages: list[HistoryMessage]) -> None:
         """Do something to the chosen messages; what leads to the composer at once."""
-        if action == "write":
+        if action == "go_on_writing":
             self.set_focus(self.composer)
+        elif action in AT_ONCE:
+            self.do_at_once(action)
         elif action == "reply":
             self.answer(messages[-1])
         elif action == "edit":

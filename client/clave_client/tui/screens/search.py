@@ -45,6 +45,9 @@ class SearchScreen(SideScreen[FoundMessage | None]):
     def __init__(self, talk: ScreenConversation) -> None:
         super().__init__(talk)
         self._input = Field(placeholder="words to find", compact=True)
+        self._input.entered = self._submit
+        self.hold = 0
+        """What keeps the keys behind Enter until that was gone to, for `release_keys`."""
         self._hits, self._around = OptionList(id="hits"), Static(id="around")
         self._found: list[FoundMessage] = []
         self._searched = m.Search(words="")
@@ -168,7 +171,7 @@ class SearchScreen(SideScreen[FoundMessage | None]):
 
     # --- keys ---
 
-    def on_input_submitted(self) -> None:
+    def _submit(self) -> None:
         """Go to the highlighted message, or to the first that is found for these words."""
         place = self._hits.highlighted
         if self._timer is not None or self._searched != self._wanted():
@@ -182,8 +185,11 @@ class SearchScreen(SideScreen[FoundMessage | None]):
         self._go(event.option_index)
 
     def _go(self, place: int) -> None:
-        """Go to what was found; what is below the search is not drawn before."""
-        program_of(self).draw_later()
+        """Go to what was found; what is below the search is not drawn before, and takes no keys."""
+        program = program_of(self)
+        if program.screen is self:
+            program.draw_later()
+            self.hold = program.hold_keys(for_screen=False)
         self.dismiss(self._found[place])
 
     def action_older_hits(self) -> None:

@@ -7,11 +7,13 @@ from textual.geometry import Region
 from textual.strip import Strip
 from textual.widget import Widget
 
-__all__ = ["BareLines", "Covered"]
+__all__ = ["BareLines", "FilledRow"]
 
 
 class BareLines(Widget):
-    """Has no borders, paddings or tints. Its lines are as wide as it is, and have its background.
+    """Draws its lines as they are: as wide as it is, with its background.
+
+    What a stylesheet says of its borders, paddings, tints or opacity does nothing.
 
     Most lines are drawn before and are the same objects again, so that Textual's own caches hold for them.
     """
@@ -31,7 +33,7 @@ class BareLines(Widget):
         return [self.render_line(y) for y in places]
 
 
-class Covered(Horizontal):
-    """A container that is never seen, as what is in it fills it."""
+class FilledRow(Horizontal):
+    """A container whose own lines are not drawn, as what is in it fills it."""
 
     BLANK = True

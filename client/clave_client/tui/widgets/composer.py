@@ -124,6 +124,8 @@ class Composer(TextArea):
         self._back, self._called = 0, text
         if text != self.text:  # else Textual would lay out the whole screen
             self.text = text
+        else:
+            self.history.clear()  # what was deleted here is not undone elsewhere
         self.move_cursor(self.document.end)
 
     def on_text_area_changed(self) -> None:

@@ -15,7 +15,8 @@ from textual.selection import Selection
 from textual.strip import Strip
 
 from clave_client.rpc.values import HistoryMessage
-from clave_client.tui.keymap import Keys
+from clave_client.tui.base_app import FRAME_SECONDS
+from clave_client.tui.keymap import AT_ONCE, Keys
 from clave_client.tui.messages import PageWanted, PlaceWanted
 from clave_client.tui.rows import Row, Rows
 from clave_client.tui.typed_ahead import pass_on
@@ -28,9 +29,6 @@ _MOST_ROWS: Final = 400
 _MOST_HEIGHTS: Final = 6
 """Rows that are kept, or as many as fill so many screens; of more, those at the other end are dropped, and
 loaded again when needed."""
-
-_FRAME_SECONDS: Final = 1 / 15
-"""What comes within this time is drawn at once."""
 
 _NEAR: Final = 1
 """The next page is asked for when fewer heights of the screen than this are left before it."""
@@ -51,7 +49,8 @@ class MessageList(BareLines, ScrollView, can_focus=True):
     """The rows of the current room. It asks for pages, by `PageWanted`, as they come near.
 
     While it has the focus, one message is chosen, or several in a row; `act` is called with an action of the
-    place "messages" in `keymap` and these. `drawn` is called when a key or a page has changed what is shown.
+    place "messages" in `keymap` and these, or with one of `AT_ONCE` and none. `drawn` is called when a key or
+    a page has changed what is shown.
     """
 
     COMPONENT_CLASSES: ClassVar[set[str]] = {f"message-list--{name}" for name in _STYLES}
@@ -70,6 +69,8 @@ class MessageList(BareLines, ScrollView, can_focus=True):
         """Messages that came while earlier ones were in sight."""
         self._follows = True
         """Whether the newest message was in sight; a list that got smaller goes on showing it."""
+        self._top: Row | None = None
+        """What was shown from, until one scrolls: it stays in sight when the list gets smaller."""
         self._asked: set[bool] = set()
         self._arrived: list[Row] = []
         self._held: list[Row] = []
@@ -96,7 +97,7 @@ class MessageList(BareLines, ScrollView, can_focus=True):
     ) -> None:
         """Show other rows, from their end, or with `top` from there, with a line of what is above."""
         self._rows = Rows(self._columns)
-        self._cursor = self._range = None
+        self._cursor = self._range = self._top = None
         self._rows.append(rows)
         self.unseen = 0
         self.has_older, self.has_newer = has_older, has_newer
@@ -108,8 +109,7 @@ class MessageList(BareLines, ScrollView, can_focus=True):
         if top is None:
             self._scroll_to_end()
         else:
-            self.scroll_to(y=max(0, self._rows.start_of(top) - 1), animate=False, immediate=True)
-            self._follows = self.is_at_end
+            self._show_from(top)
         if self.has_focus:
             is_message = top is not None and top.message is not None
             self._choose(top if is_message else self._rows.message_near(top, 1))
@@ -147,7 +147,7 @@ class MessageList(BareLines, ScrollView, can_focus=True):
         """Add what has come just now, with what else comes within a frame."""
         self._arrived.append(row)
         if len(self._arrived) == 1:
-            self.set_timer(_FRAME_SECONDS, self.flush)
+            self.set_timer(FRAME_SECONDS, self.flush)
 
     def flush(self) -> None:
         """Add what has arrived at once; messages are left out if newer ones than the last here are missing.
@@ -219,6 +219,11 @@ class MessageList(BareLines, ScrollView, can_focus=True):
         self.set_reactive(MessageList.virtual_size, Size(self._columns, self._rows.height))
         self.refresh()
 
+    def _show_from(self, top: Row) -> None:
+        self.scroll_to(y=max(0, self._rows.start_of(top) - 1), animate=False, immediate=True)
+        self._follows = self.is_at_end
+        self._top = top
+
     def _scroll_to_end(self) -> None:
         self._follows = not self.has_newer
         self.scroll_end(animate=False, immediate=True, x_axis=False)
@@ -247,7 +252,9 @@ class MessageList(BareLines, ScrollView, can_focus=True):
         follows, row = self._follows, self._rows.row_at(self.scroll_offset.y)
         self._rows.resize(self._columns)
         self._changed()
-        if follows:
+        if self._top is not None:
+            self._show_from(self._top)
+        elif follows:
             self._scroll_to_end()
         elif row is not None:
             self.scroll_to(y=self._rows.start_of(row), animate=False, immediate=True)
@@ -322,13 +329,17 @@ class MessageList(BareLines, ScrollView, can_focus=True):
         if pass_on(self, event):
             return
         action = self._keys.action("messages", event.key)
-        if action is None:
-            return
-        event.prevent_default().stop()
+        main_action = self._keys.action("main", event.key)
         if action in _OWN_ACTIONS:
             await self.run_action(action)
-        elif self.chosen:
-            self._act(action, self.chosen)
+        elif action is not None:
+            if self.chosen:
+                self._act(action, self.chosen)
+        elif main_action in AT_ONCE:
+            self._act(main_action, [])
+        else:
+            return
+        event.prevent_default().stop()
         self._drawn()
 
     @property
@@ -386,7 +397,7 @@ class MessageList(BareLines, ScrollView, can_focus=True):
         below = self._rows.message_near(self._cursor, 1)
         if below is self._cursor and not self.has_newer:
             self._scroll_to_end()
-            self._act("write", [])
+            self._act("go_on_writing", [])
         else:
             self._choose(below)
 
@@ -411,7 +422,7 @@ class MessageList(BareLines, ScrollView, can_focus=True):
     # --- scrolling ---
 
     def action_page_up(self) -> None:
-        """Show what is above what is in sight."""
+        """Show what is above what is in sight, now; Textual waits until what is drawn is drawn."""
         self._scroll_pages(-1)
 
     def action_page_down(self) -> None:
@@ -450,6 +461,7 @@ class MessageList(BareLines, ScrollView, can_focus=True):
     def watch_scroll_y(self, old_value: float, new_value: float) -> None:
         """Ask for the next page when it comes near."""
         super().watch_scroll_y(old_value, new_value)
+        self._top = None
         self._follows = self.is_at_end
         if self._follows:
             self.unseen = 0
