@@ -231,7 +231,9 @@ class MessageList(BareLines, ScrollView, can_focus=True):
     def _shift(self, lines: int, *, scrolls: bool = True) -> None:
         """Follow rows that came or went above: what is in sight and what is selected stay."""
         if scrolls:
+            top = self._top
             self.scroll_to(y=self.scroll_offset.y + lines, animate=False, immediate=True)
+            self._top = top
         selection = self.text_selection
         if lines and selection is not None and selection.start is not None and selection.end is not None:
             moved = Selection(selection.start + Offset(0, lines), selection.end + Offset(0, lines))
