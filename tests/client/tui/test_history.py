@@ -13,6 +13,7 @@ from clave_client.errors import UsageError
 from clave_client.rpc import methods as m
 from clave_client.rpc.values import HistoryMessage
 from clave_client.testing import MemoryRelay
+from clave_client.tui.rows import Row
 from client.tui.screenkit import Screen, in_a_room, screen_of
 
 
@@ -318,3 +319,17 @@ async def test_a_hit_stays_in_sight_above_a_long_draft(tmp_path: Path, back: int
         await red.until(lambda: red.main.composer.size.height > 3)
         await red.pilot.pause(0.3)
         assert found.text in red.text
+
+
+async def test_what_was_entered_at_stays_in_sight_while_older_messages_come(tmp_path: Path) -> None:
+    async with MemoryRelay() as relay, screen_of(relay, tmp_path) as red:
+        messages = red.main.messages
+        rows = [Row([[("", f"line {number}.")]]) for number in range(40)]
+        messages.show(rows[10:], has_older=False, top=rows[24])
+        await red.shows("line 24.")
+        messages.add_older(rows[:10], has_older=False)
+        red.main.composer.write(DRAFT)
+        await red.until(lambda: red.main.composer.size.height > 3)
+        await red.until(lambda: messages.region.bottom <= red.main.composer.region.y)
+        await red.pilot.pause()
+        assert "line 24." in red.text
