@@ -116,10 +116,10 @@ def _loader(kind: Any) -> _Loader:
 
 
 @functools.cache
-def _make_loader(kind: Any, _: str) -> _Loader:
+def _make_loader(kind: Any, _spelling: str) -> _Loader:
     """Make what `_loader` returns: a type is looked at once, not for each value.
 
-    Types are told apart by their `repr`, too, as `int | str` and `str | int` are equal.
+    Types are told apart by how they are spelled, too, as `int | str` and `str | int` are equal.
     """
     origin, arguments = get_origin(kind), get_args(kind)
     if origin is Annotated:

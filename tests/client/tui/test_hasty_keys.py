@@ -185,3 +185,22 @@ async def test_escape_from_the_messages_has_what_follows_written(tmp_path: Path)
         red.type_ahead("escape", *"delete")
         await red.until(lambda: red.main.composer.text == "delete")
         assert red.pilot.app.screen is red.main
+
+
+async def test_enter_right_behind_the_words_goes_to_what_is_found(tmp_path: Path) -> None:
+    async with MemoryRelay() as relay, relay.client("blue") as blue, screen_of(relay, tmp_path) as red:
+        room = await in_a_room(red, blue)
+        await blue.room(room).send("look here")
+        await red.shows("look here")
+        await red.types("/new elsewhere")
+        await red.shows("elsewhere is open")
+        red.type_ahead("alt+s", *"look", "enter", *"for it", "enter")
+        await red.until(lambda: blue.history(room)[-1].text == "for it")
+
+
+async def test_what_is_not_found_leaves_the_search_open(tmp_path: Path) -> None:
+    async with MemoryRelay() as relay, screen_of(relay, tmp_path) as red:
+        red.type_ahead("alt+s", *"nowhere", "enter", *"22")
+        await red.shows("nothing was found")
+        await red.until(lambda: "nowhere22" in red.text)
+        assert not red.is_holding

@@ -333,3 +333,41 @@ async def test_what_was_entered_at_stays_in_sight_while_older_messages_come(tmp_
         await red.until(lambda: messages.region.bottom <= red.main.composer.region.y)
         await red.pilot.pause()
         assert "line 24." in red.text
+
+
+async def test_a_hit_that_changes_stays_in_sight(tmp_path: Path) -> None:
+    async with MemoryRelay() as relay, relay.client("blue") as blue, screen_of(relay, tmp_path) as red:
+        room = await in_a_room(red, blue)
+        for number in range(60):
+            await blue.room(room).send(f"message {number}.")
+        await red.shows("message 59.")
+        found = next(each for each in blue.history(room) if each.text == "message 30.")
+        await red.types("/new attic")
+        await red.shows("attic is open")
+        red.main.go(room, found.seq)
+        await red.shows("message 30.")
+        blue.room(room).react(found.id, "🎉")
+        await red.shows("🎉 1")
+        red.main.composer.write(DRAFT)
+        await red.until(lambda: red.main.composer.size.height > 3)
+        await red.until(lambda: red.main.messages.region.bottom <= red.main.composer.region.y)
+        await red.pilot.pause(0.1)
+        assert "message 30." in red.text
+
+
+async def test_the_newest_stay_in_sight_in_a_short_room(tmp_path: Path) -> None:
+    async with MemoryRelay() as relay, relay.client("blue") as blue, screen_of(relay, tmp_path) as red:
+        room = await in_a_room(red, blue)
+        await red.types("/new attic")
+        await red.shows("attic is open")
+        await blue.room(room).send("fresh 0.")
+        await red.until(lambda: red.main.talk.rooms[room].unread == 1)
+        await red.pilot.press("alt+a")
+        await red.shows("fresh 0.")
+        for number in range(1, 9):
+            await blue.room(room).send(f"fresh {number}.")
+        await red.shows("fresh 8.")
+        red.main.composer.write(DRAFT)
+        await red.until(lambda: red.main.composer.size.height > 3)
+        await red.until(lambda: red.main.messages.region.bottom <= red.main.composer.region.y)
+        await red.shows("fresh 8.")

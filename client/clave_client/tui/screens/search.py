@@ -48,9 +48,11 @@ class SearchScreen(SideScreen[FoundMessage | None]):
         self._input.entered = self._submit
         self.hold = 0
         """What keeps the keys behind Enter until that was gone to, for `release_keys`."""
-        self._hits, self._around = OptionList(id="hits"), Static(id="around")
+        # Kept, as a search can still run when the screen and what is on it are gone.
+        self._count, self._hits, self._around = Static(id="count"), OptionList(id="hits"), Static(id="around")
+        self._around_box = VerticalScroll(id="context", can_focus=False)
         self._found: list[FoundMessage] = []
-        self._searched = m.Search(words="")
+        self._searched = self._begun = m.Search(words="")
         self._next = 0
         self._is_here_only = False
         self._timer: Timer | None = None
@@ -65,9 +67,9 @@ class SearchScreen(SideScreen[FoundMessage | None]):
     def compose_body(self) -> ComposeResult:
         """Yield what is searched for, what was found, and what was said around that."""
         yield self._input
-        yield Static(id="count")
+        yield self._count
         yield self._hits
-        with VerticalScroll(id="context", can_focus=False):
+        with self._around_box:
             yield self._around
 
     def on_mount(self) -> None:
@@ -83,6 +85,8 @@ class SearchScreen(SideScreen[FoundMessage | None]):
 
     def on_input_changed(self) -> None:
         """Search once nothing is typed for a moment."""
+        if self._goes and self._wanted() == self._begun:
+            return  # what Enter, typed right behind it, has begun already
         self._goes = False
         if self._timer is not None:
             self._timer.stop()
@@ -94,7 +98,8 @@ class SearchScreen(SideScreen[FoundMessage | None]):
             self._timer.stop()
             self._timer = None
         self.show_error("")
-        self.run_worker(self._search(self._wanted()), group="search", exclusive=True)
+        self._begun = self._wanted()
+        self.run_worker(self._search(self._begun), group="search", exclusive=True)
 
     async def _search(self, search: m.Search) -> None:
         page: SearchPage | None = None
@@ -111,6 +116,9 @@ class SearchScreen(SideScreen[FoundMessage | None]):
         self._show_count()
         if self._goes and self._found:
             self._go(0)
+        elif self._goes:
+            self._goes = False
+            program_of(self).release_keys(self.hold)
 
     async def _search_older(self) -> None:
         older = m.Search(words=self._searched.words, room=self._searched.room, before=self._next)
@@ -140,7 +148,7 @@ class SearchScreen(SideScreen[FoundMessage | None]):
         else:
             more = ", and there are older ones" if self._next else ""
             text = f"{len(self._found)} found {where}, newest first{more}"
-        self.query_one("#count", Static).update(Content(text))
+        self._count.update(Content(text))
 
     # --- what was said around ---
 
@@ -164,7 +172,7 @@ class SearchScreen(SideScreen[FoundMessage | None]):
         self._around.update(paragraphs(*lines))
         if before is not None:
             above = sum(self._height(each) for each in lines[: len(before)])
-            self.query_one("#context").scroll_to(y=max(0, above - 1), animate=False)
+            self._around_box.scroll_to(y=max(0, above - 1), animate=False)
 
     def _height(self, content: Content) -> int:
         return content.get_height({}, max(1, self._around.size.width))
@@ -176,6 +184,7 @@ class SearchScreen(SideScreen[FoundMessage | None]):
         place = self._hits.highlighted
         if self._timer is not None or self._searched != self._wanted():
             self._goes = True
+            self.hold = program_of(self).hold_keys(for_screen=False)
             self._begin()
         elif place is not None:
             self._go(place)

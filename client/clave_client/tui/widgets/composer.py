@@ -116,6 +116,7 @@ class Composer(TextArea):
         text = self.kept_text
         self.about = None
         self.write("")
+        self.history.clear()  # what was deleted here is not brought back elsewhere
         return text
 
     def write(self, text: str) -> None:
@@ -124,8 +125,6 @@ class Composer(TextArea):
         self._back, self._called = 0, text
         if text != self.text:  # else Textual would lay out the whole screen
             self.text = text
-        else:
-            self.history.clear()  # what was deleted here is not undone elsewhere
         self.move_cursor(self.document.end)
 
     def on_text_area_changed(self) -> None:

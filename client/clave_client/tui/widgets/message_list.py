@@ -70,7 +70,7 @@ class MessageList(BareLines, ScrollView, can_focus=True):
         self._follows = True
         """Whether the newest message was in sight; a list that got smaller goes on showing it."""
         self._top: Row | None = None
-        """What was shown from, until one scrolls: it stays in sight when the list gets smaller."""
+        """The row that the list was opened at, until it scrolls: it stays in sight in a smaller list."""
         self._asked: set[bool] = set()
         self._arrived: list[Row] = []
         self._held: list[Row] = []
@@ -205,10 +205,11 @@ class MessageList(BareLines, ScrollView, can_focus=True):
         follows = self.is_at_end
         new = self._rows.replace(row)
         if new is not None and new.message is not None:
-            if self._cursor is not None and self._cursor.message is not None:
-                self._cursor = new if self._cursor.message.id == new.message.id else self._cursor
-            if self._range is not None and self._range.message is not None:
-                self._range = new if self._range.message.id == new.message.id else self._range
+            id_ = new.message.id
+            self._cursor, self._range, self._top = (
+                new if each is not None and each.message is not None and each.message.id == id_ else each
+                for each in (self._cursor, self._range, self._top)
+            )
             self._choose(self._cursor, scrolls=False)
         self._changed()
         if follows:
@@ -225,6 +226,7 @@ class MessageList(BareLines, ScrollView, can_focus=True):
         self._top = top
 
     def _scroll_to_end(self) -> None:
+        self._top = None
         self._follows = not self.has_newer
         self.scroll_end(animate=False, immediate=True, x_axis=False)
 
@@ -424,7 +426,7 @@ class MessageList(BareLines, ScrollView, can_focus=True):
     # --- scrolling ---
 
     def action_page_up(self) -> None:
-        """Show what is above what is in sight, now; Textual waits until what is drawn is drawn."""
+        """Show what is above what is in sight, at once; Textual's own action waits for the next refresh."""
         self._scroll_pages(-1)
 
     def action_page_down(self) -> None:
