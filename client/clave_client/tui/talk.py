@@ -118,6 +118,7 @@ class ScreenConversation(Conversation):
         if self.room != room:
             draft = await ask(m.GetDraft(room=words))
             typed.is_kept = await self._keep_draft(typed.text)
+            await ask(m.SetLastRoom(room=words))
         with self._list.while_opening():
             try:
                 if self.room != room:
@@ -144,7 +145,6 @@ class ScreenConversation(Conversation):
         if room in self.rooms and not seq:
             self._forget_unread(room)
         self._changed()
-        await ask(m.SetLastRoom(room=words))
 
     async def _load_end(self, room: bytes, count: int, unread: int = 0) -> None:
         """Show the last messages of a room, or those around the first unread one, which is marked."""

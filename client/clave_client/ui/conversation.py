@@ -206,6 +206,7 @@ class Conversation(ConversationScreen):
         if self.room != room:
             draft = await ask(m.GetDraft(room=words))
             typed.is_kept = await self._keep_draft(typed.text)
+            await ask(m.SetLastRoom(room=words))
             self.room = room
             self.draft.put_back(draft)
         await self.ask_members()
@@ -233,7 +234,6 @@ class Conversation(ConversationScreen):
         if room in self.rooms:
             self._forget_unread(room)
         self._changed()
-        await ask(m.SetLastRoom(room=words))
 
     async def ask_members(self) -> None:
         """Ask who is in the current room, as mentions are shown by these names."""
