@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from pathlib import Path
+from typing import Any
 
 import pytest
 from textual.widgets import Static
@@ -204,3 +205,25 @@ async def test_what_is_not_found_leaves_the_search_open(tmp_path: Path) -> None:
         await red.shows("nothing was found")
         await red.until(lambda: "nowhere22" in red.text)
         assert not red.is_holding
+
+
+async def test_a_line_that_is_still_to_be_sent_moves_no_choice(tmp_path: Path) -> None:
+    async with MemoryRelay() as relay, relay.client("blue") as blue, screen_of(relay, tmp_path) as red:
+        room = await in_a_room(red, blue)
+        for text in ("first", "second", "third"):
+            await blue.room(room).send(text)
+        await red.shows("third")
+        session, chosen = red.main.talk.session, asyncio.Event()
+        ask = session.ask
+
+        async def asked_slowly(asked: m.Method[Any]) -> Any:
+            if isinstance(asked, m.AddTypedLine):
+                await chosen.wait()
+            return await ask(asked)
+
+        session.ask = asked_slowly  # type: ignore[method-assign, assignment]
+        red.type_ahead(*"said", "enter", "alt+m", "up", "up")
+        await red.until(lambda: [each.text for each in red.main.messages.chosen] == ["first"])
+        chosen.set()
+        await red.shows("  said")
+        assert [each.text for each in red.main.messages.chosen] == ["first"]

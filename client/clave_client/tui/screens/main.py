@@ -247,7 +247,7 @@ class MainScreen(WritingScreen):
         if not holds_link(text):
             await self._safely(self._remember, text)
         await self._safely(self.talk.show_newest)
-        self.messages.action_newest()
+        self.messages.show_end()
         if about is None:
             accepted = await run_input(self.talk, text)
         elif about.edits:

@@ -107,7 +107,7 @@ class MessageList(BareLines, ScrollView, can_focus=True):
         self._asked.clear()
         self._changed()
         if top is None:
-            self._scroll_to_end()
+            self.show_end()
         else:
             self._show_from(top)
         if self.has_focus:
@@ -189,11 +189,17 @@ class MessageList(BareLines, ScrollView, can_focus=True):
         self.end_page(older=False)
         self._changed()
         if follows:
-            self._scroll_to_end()
+            self.show_end()
             self._shift(gone, scrolls=False)
         elif gone:
             self._shift(gone)
         self.want_near()
+
+    def show_end(self) -> None:
+        """Show the last lines that are loaded; what is chosen stays."""
+        self._top = None
+        self._follows = not self.has_newer
+        self.scroll_end(animate=False, immediate=True, x_axis=False)
 
     def end_page(self, *, older: bool) -> None:
         """Note that a page which was asked for was added, or that none comes."""
@@ -213,7 +219,7 @@ class MessageList(BareLines, ScrollView, can_focus=True):
             self._choose(self._cursor, scrolls=False)
         self._changed()
         if follows:
-            self._scroll_to_end()
+            self.show_end()
 
     def _changed(self) -> None:
         # Not by assignment, after which Textual would lay out and draw the whole screen.
@@ -224,11 +230,6 @@ class MessageList(BareLines, ScrollView, can_focus=True):
         self.scroll_to(y=max(0, self._rows.start_of(top) - 1), animate=False, immediate=True)
         self._follows = self.is_at_end
         self._top = top
-
-    def _scroll_to_end(self) -> None:
-        self._top = None
-        self._follows = not self.has_newer
-        self.scroll_end(animate=False, immediate=True, x_axis=False)
 
     def _shift(self, lines: int, *, scrolls: bool = True) -> None:
         """Follow rows that came or went above: what is in sight and what is selected stay."""
@@ -259,7 +260,7 @@ class MessageList(BareLines, ScrollView, can_focus=True):
         if self._top is not None:
             self._show_from(self._top)
         elif follows:
-            self._scroll_to_end()
+            self.show_end()
         elif row is not None:
             self.scroll_to(y=self._rows.start_of(row), animate=False, immediate=True)
         self.want_near()
@@ -400,7 +401,7 @@ class MessageList(BareLines, ScrollView, can_focus=True):
         """Choose the message below; below the last one is what is written."""
         below = self._rows.message_near(self._cursor, 1)
         if below is self._cursor and not self.has_newer:
-            self._scroll_to_end()
+            self.show_end()
             self._act("go_on_writing", [])
         else:
             self._choose(below)
@@ -419,7 +420,7 @@ class MessageList(BareLines, ScrollView, can_focus=True):
         if self.has_newer:
             self.post_message(PlaceWanted(1.0))
         else:
-            self._scroll_to_end()
+            self.show_end()
             if self.has_focus:
                 self._choose(self._rows.message_near(None, 1))
 
