@@ -52,6 +52,11 @@ class Screen:
     async def shows(self, words: str) -> None:
         await self.until(lambda: words in self.text)
 
+    async def opens(self, title: str) -> None:
+        """Open a new room."""
+        await self.types(f"/new {title}")
+        await self.shows(f"{title} is open")
+
     async def types(self, text: str) -> None:
         self.main.composer.text = text
         await self.pilot.press("enter")
@@ -89,13 +94,16 @@ async def screen_of(
             yield screen
 
 
-async def in_a_room(screen: Screen, blue: Client) -> bytes:
-    """Have red open a room and blue come into it; return its id."""
-    await screen.types("/new friends")
-    await screen.shows("friends is open")
+async def in_a_room(screen: Screen, blue: Client, *texts: str) -> bytes:
+    """Have red open a room and blue come into it and say `texts`, until red sees the last; return its id."""
+    await screen.opens("friends")
     await screen.types("/invite blue")
     await screen.until(lambda: bool(blue.invitations()))
     room = blue.invitations()[0].id
     await blue.accept(room)
     await screen.shows("blue (unverified) joined")
+    for text in texts:
+        await blue.room(room).send(text)
+    if texts:
+        await screen.shows(texts[-1])
     return room

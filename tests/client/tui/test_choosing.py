@@ -125,8 +125,7 @@ async def test_what_a_message_answers_is_gone_to(tmp_path: Path) -> None:
 async def test_a_letter_jumps_to_a_message_or_a_room(tmp_path: Path) -> None:
     async with MemoryRelay() as relay, relay.client("blue") as blue, screen_of(relay, tmp_path) as red:
         await _said(red, blue, "the older one", "the newest one")
-        await red.types("/new attic")
-        await red.shows("attic is open")
+        await red.opens("attic")
         await red.pilot.press("alt+j")
         await red.until(lambda: isinstance(red.pilot.app.screen, JumpScreen))
         await red.until(lambda: any(line[2:9] == "friends" and line[0] != " " for line in red.lines))

@@ -48,10 +48,7 @@ async def test_a_key_is_drawn_without_waiting_for_the_next_update(tmp_path: Path
 
 async def test_a_page_is_drawn_without_waiting_for_the_next_update(tmp_path: Path) -> None:
     async with MemoryRelay() as relay, relay.client("blue") as blue, screen_of(relay, tmp_path) as red:
-        room = await in_a_room(red, blue)
-        for number in range(60):
-            await blue.room(room).send(f"message {number}.")
-        await red.shows("message 59.")
+        await in_a_room(red, blue, *(f"message {number}." for number in range(60)))
         drawn = Drawn(red)
         red.main._update_timer.stop()
         red.type_ahead("pageup")
@@ -80,11 +77,8 @@ async def test_what_is_put_off_is_drawn_when_it_is_asked_for_or_a_frame_later(tm
 
 async def test_the_room_below_a_search_is_not_drawn_before_what_was_found(tmp_path: Path) -> None:
     async with MemoryRelay() as relay, relay.client("blue") as blue, screen_of(relay, tmp_path) as red:
-        room = await in_a_room(red, blue)
-        await blue.room(room).send("a rare word")
-        await red.shows("a rare word")
-        await red.types("/new elsewhere")
-        await red.shows("elsewhere is open")
+        await in_a_room(red, blue, "a rare word")
+        await red.opens("elsewhere")
         await red.pilot.press("alt+s", *"rare")
         await red.shows("1 found")
         drawn = Drawn(red)

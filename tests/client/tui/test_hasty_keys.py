@@ -38,9 +38,7 @@ def _is_main_there(red: Screen) -> bool:
 async def test_a_key_that_closes_a_screen_closes_no_other(tmp_path: Path, name: str) -> None:
     opens, closes = OPENED[name]
     async with MemoryRelay() as relay, relay.client("blue") as blue, screen_of(relay, tmp_path) as red:
-        room = await in_a_room(red, blue)
-        await blue.room(room).send("look here")
-        await red.shows("look here")
+        await in_a_room(red, blue, "look here")
         await red.pilot.press(*opens)
         await red.until(lambda: red.pilot.app.screen is not red.main)
         if name == "search":
@@ -55,9 +53,7 @@ async def test_a_key_that_closes_a_screen_closes_no_other(tmp_path: Path, name: 
 
 async def test_keys_behind_a_letter_are_for_what_it_leads_to(tmp_path: Path) -> None:
     async with MemoryRelay() as relay, relay.client("blue") as blue, screen_of(relay, tmp_path) as red:
-        room = await in_a_room(red, blue)
-        await blue.room(room).send("look here")
-        await red.shows("look here")
+        room = await in_a_room(red, blue, "look here")
         red.type_ahead("alt+j", "s", "r", *"answer", "enter")
         await red.until(lambda: any(each.text == "answer" for each in blue.history(room)))
         assert blue.history(room)[-1].reply_to == blue.history(room)[-2].id
@@ -65,9 +61,7 @@ async def test_keys_behind_a_letter_are_for_what_it_leads_to(tmp_path: Path) -> 
 
 async def test_what_is_typed_for_a_question_is_not_said(tmp_path: Path) -> None:
     async with MemoryRelay() as relay, relay.client("blue") as blue, screen_of(relay, tmp_path) as red:
-        room = await in_a_room(red, blue)
-        await blue.room(room).send("look here")
-        await red.shows("look here")
+        room = await in_a_room(red, blue, "look here")
         await red.pilot.press("alt+m")
         red.type_ahead("d")
         await red.until(lambda: isinstance(red.pilot.app.screen, ChoiceScreen) or red.is_holding)
@@ -82,8 +76,7 @@ async def test_what_is_typed_while_a_found_message_is_shown_is_written(tmp_path:
     async with MemoryRelay() as relay, relay.client("blue") as blue, screen_of(relay, tmp_path) as red:
         room = await in_a_room(red, blue)
         await blue.room(room).send("look here")
-        await red.types("/new attic")
-        await red.shows("attic is open")
+        await red.opens("attic")
         seq, ask = blue.history(room)[-1].seq, red.main.talk.session.ask
         may_answer = asyncio.Event()
 
@@ -105,8 +98,7 @@ async def test_what_is_typed_while_a_found_message_is_shown_is_written(tmp_path:
 async def test_ctrl_c_while_a_room_is_entered_loses_nothing(tmp_path: Path) -> None:
     async with MemoryRelay() as relay, screen_of(relay, tmp_path) as red:
         for title in ("attic", "cellar"):
-            await red.types(f"/new {title}")
-            await red.shows(f"{title} is open")
+            await red.opens(title)
         ask, is_asked = red.main.talk.session.ask, asyncio.Event()
 
         async def ask_never(asked: m.Method[object]) -> object:
@@ -127,8 +119,7 @@ async def test_ctrl_c_while_a_room_is_entered_loses_nothing(tmp_path: Path) -> N
 
 async def test_a_room_that_is_gone_is_not_entered(tmp_path: Path) -> None:
     async with MemoryRelay() as relay, screen_of(relay, tmp_path) as red:
-        await red.types("/new attic")
-        await red.shows("attic is open")
+        await red.opens("attic")
         room = red.main.talk.room
         red.main.go(b"\x01" * 16)
         await red.shows("no room")
@@ -164,11 +155,8 @@ async def test_keys_behind_an_invitation_are_its_answer(tmp_path: Path) -> None:
 
 async def test_what_is_typed_behind_a_hit_is_for_its_room(tmp_path: Path) -> None:
     async with MemoryRelay() as relay, relay.client("blue") as blue, screen_of(relay, tmp_path) as red:
-        room = await in_a_room(red, blue)
-        await blue.room(room).send("look here")
-        await red.shows("look here")
-        await red.types("/new elsewhere")
-        await red.shows("elsewhere is open")
+        room = await in_a_room(red, blue, "look here")
+        await red.opens("elsewhere")
         await red.pilot.press("alt+s", *"look")
         await red.shows("1 found")
         red.type_ahead("enter", *"wxyz", "enter")
@@ -178,9 +166,7 @@ async def test_what_is_typed_behind_a_hit_is_for_its_room(tmp_path: Path) -> Non
 
 async def test_escape_from_the_messages_has_what_follows_written(tmp_path: Path) -> None:
     async with MemoryRelay() as relay, relay.client("blue") as blue, screen_of(relay, tmp_path) as red:
-        room = await in_a_room(red, blue)
-        await blue.room(room).send("look here")
-        await red.shows("look here")
+        await in_a_room(red, blue, "look here")
         await red.pilot.press("alt+m")
         await red.until(lambda: red.main.messages.has_focus)
         red.type_ahead("escape", *"delete")
@@ -190,11 +176,8 @@ async def test_escape_from_the_messages_has_what_follows_written(tmp_path: Path)
 
 async def test_enter_right_behind_the_words_goes_to_what_is_found(tmp_path: Path) -> None:
     async with MemoryRelay() as relay, relay.client("blue") as blue, screen_of(relay, tmp_path) as red:
-        room = await in_a_room(red, blue)
-        await blue.room(room).send("look here")
-        await red.shows("look here")
-        await red.types("/new elsewhere")
-        await red.shows("elsewhere is open")
+        room = await in_a_room(red, blue, "look here")
+        await red.opens("elsewhere")
         red.type_ahead("alt+s", *"look", "enter", *"for it", "enter")
         await red.until(lambda: blue.history(room)[-1].text == "for it")
 

@@ -25,8 +25,7 @@ async def _unread(red: Screen, room: bytes) -> int:
 async def _elsewhere(red: Screen, blue: Client, texts: list[str]) -> bytes:
     """Have blue say something in a room while red is in another one; return the first."""
     room = await in_a_room(red, blue)
-    await red.types("/new attic")
-    await red.shows("attic is open")
+    await red.opens("attic")
     for text in texts:
         blue.post(room, text)
     await blue.wait_flushed()
@@ -285,12 +284,8 @@ DRAFT = "seven\nlines\nof\na\nlong\ndraft\n."
 
 async def test_what_is_new_stays_in_sight_above_a_long_draft(tmp_path: Path) -> None:
     async with MemoryRelay() as relay, relay.client("blue") as blue, screen_of(relay, tmp_path) as red:
-        room = await in_a_room(red, blue)
-        for number in range(40):
-            await blue.room(room).send(f"former {number}.")
-        await red.shows("former 39.")
-        await red.types("/new attic")
-        await red.shows("attic is open")
+        room = await in_a_room(red, blue, *(f"former {number}." for number in range(40)))
+        await red.opens("attic")
         await red.main.talk.session.ask(m.SetDraft(room=room.hex(), text=DRAFT))
         for number in range(11):
             await blue.room(room).send(f"fresh {number}.")
@@ -307,12 +302,8 @@ async def test_what_is_new_stays_in_sight_above_a_long_draft(tmp_path: Path) -> 
 @pytest.mark.parametrize("back", [1, 3, 12, 14])
 async def test_a_hit_stays_in_sight_above_a_long_draft(tmp_path: Path, back: int) -> None:
     async with MemoryRelay() as relay, relay.client("blue") as blue, screen_of(relay, tmp_path) as red:
-        room = await in_a_room(red, blue)
-        for number in range(60):
-            await blue.room(room).send(f"message {number}.")
-        await red.shows("message 59.")
-        await red.types("/new attic")
-        await red.shows("attic is open")
+        room = await in_a_room(red, blue, *(f"message {number}." for number in range(60)))
+        await red.opens("attic")
         await red.main.talk.session.ask(m.SetDraft(room=room.hex(), text=DRAFT))
         found = next(each for each in blue.history(room) if each.text == f"message {60 - back}.")
         red.main.go(room, found.seq)
@@ -337,13 +328,9 @@ async def test_what_was_entered_at_stays_in_sight_while_older_messages_come(tmp_
 
 async def test_a_hit_that_changes_stays_in_sight(tmp_path: Path) -> None:
     async with MemoryRelay() as relay, relay.client("blue") as blue, screen_of(relay, tmp_path) as red:
-        room = await in_a_room(red, blue)
-        for number in range(60):
-            await blue.room(room).send(f"message {number}.")
-        await red.shows("message 59.")
+        room = await in_a_room(red, blue, *(f"message {number}." for number in range(60)))
         found = next(each for each in blue.history(room) if each.text == "message 30.")
-        await red.types("/new attic")
-        await red.shows("attic is open")
+        await red.opens("attic")
         red.main.go(room, found.seq)
         await red.shows("message 30.")
         blue.room(room).react(found.id, "🎉")
@@ -358,8 +345,7 @@ async def test_a_hit_that_changes_stays_in_sight(tmp_path: Path) -> None:
 async def test_the_newest_stay_in_sight_in_a_short_room(tmp_path: Path) -> None:
     async with MemoryRelay() as relay, relay.client("blue") as blue, screen_of(relay, tmp_path) as red:
         room = await in_a_room(red, blue)
-        await red.types("/new attic")
-        await red.shows("attic is open")
+        await red.opens("attic")
         await blue.room(room).send("fresh 0.")
         await red.until(lambda: red.main.talk.rooms[room].unread == 1)
         await red.pilot.press("alt+a")

@@ -21,8 +21,7 @@ async def inviting(red: Screen) -> InviteScreen:
 
 
 async def in_an_own_room(red: Screen, title: str = "attic") -> None:
-    await red.types(f"/new {title}")
-    await red.shows(f"{title} is open")
+    await red.opens(title)
 
 
 async def test_somebody_is_invited_by_the_first_letters_of_a_known_name(tmp_path: Path) -> None:

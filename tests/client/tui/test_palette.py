@@ -30,16 +30,14 @@ async def test_an_action_is_done(tmp_path: Path) -> None:
 async def test_a_room_is_entered_and_its_title_is_no_markup(tmp_path: Path) -> None:
     async with MemoryRelay() as relay, screen_of(relay, tmp_path) as red:
         for title in ("[red]boats[/]", "attic"):
-            await red.types(f"/new {title}")
-            await red.shows(f"{title} is open")
+            await red.opens(title)
         await choose(red, "boats", "go to [red]boats[/]")
         await red.until(lambda: red.main.talk.title(red.main.talk.room) == "[red]boats[/]")
 
 
 async def test_a_command_is_run_or_written_before_what_is_written(tmp_path: Path) -> None:
     async with MemoryRelay() as relay, screen_of(relay, tmp_path) as red:
-        await red.types("/new attic")
-        await red.shows("attic is open")
+        await red.opens("attic")
         await choose(red, "/who", "who is online in this room")
         await red.shows("online in attic: red")
         red.main.composer.write("where the boats are")

@@ -23,8 +23,7 @@ def _is_in(screen: Screen, title: str) -> bool:
 async def test_rooms_are_found_as_one_types(tmp_path: Path) -> None:
     async with MemoryRelay() as relay, screen_of(relay, tmp_path) as red:
         for title in ("attic", "garden", "cellar"):
-            await red.types(f"/new {title}")
-            await red.shows(f"{title} is open")
+            await red.opens(title)
         red.type_ahead("ctrl+t", *"gar", "enter")
         await red.until(lambda: red.main.talk.title(red.main.talk.room) == "garden")
         await red.until(lambda: red.main.composer.has_focus)
@@ -39,8 +38,7 @@ async def test_rooms_are_found_as_one_types(tmp_path: Path) -> None:
 async def test_a_room_that_comes_while_one_is_looked_for_moves_no_choice(tmp_path: Path) -> None:
     async with MemoryRelay() as relay, relay.client("blue") as blue, screen_of(relay, tmp_path) as red:
         for title in ("attic", "cellar"):
-            await red.types(f"/new {title}")
-            await red.shows(f"{title} is open")
+            await red.opens(title)
         red.type_ahead("ctrl+t", "down")
         await red.until(lambda: red.main.rooms.filter.display)
         await (await blue.create_room("attic of blue")).invite("red")
@@ -55,8 +53,7 @@ async def test_a_room_that_comes_while_one_is_looked_for_moves_no_choice(tmp_pat
 async def test_keys_go_from_room_to_room(tmp_path: Path) -> None:
     async with MemoryRelay() as relay, screen_of(relay, tmp_path) as red:
         for title in ("attic", "cellar", "garden"):
-            await red.types(f"/new {title}")
-            await red.shows(f"{title} is open")
+            await red.opens(title)
         talk = red.main.talk
         for key, title in (
             ("alt+up", "cellar"),
@@ -81,8 +78,7 @@ async def test_marks_say_what_is_muted_and_who_mentions_one(tmp_path: Path) -> N
         room = await in_a_room(red, blue)
         await red.types("/mute friends")
         await red.shows("friends muted")
-        await red.types("/new attic")
-        await red.shows("attic is open")
+        await red.opens("attic")
         await blue.room(room).send("hello")
         await blue.room(room).send("@red are you there?")
         await red.shows("friends 2 @1 muted")
@@ -104,8 +100,7 @@ async def test_an_invitation_is_answered_from_the_list(tmp_path: Path) -> None:
 
 async def test_people_stand_below_the_rooms(tmp_path: Path) -> None:
     async with MemoryRelay() as relay, relay.client("blue"), screen_of(relay, tmp_path) as red:
-        await red.types("/new friends")
-        await red.shows("friends is open")
+        await red.opens("friends")
         await red.types("/dm blue")
         await red.shows("people")
         left = [line[:25].strip() for line in red.lines]
@@ -144,8 +139,7 @@ async def _long(red: Screen, blue: Client, count: int) -> bytes:
         blue.post(room, f"message {number}.")
     await blue.wait_flushed()
     await red.shows(f"message {count - 1}.")
-    await red.types("/new attic")
-    await red.shows("attic is open")
+    await red.opens("attic")
     return room
 
 

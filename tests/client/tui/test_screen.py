@@ -51,8 +51,7 @@ async def test_what_is_refused_is_written_again(tmp_path: Path) -> None:
 async def test_the_rooms_show_what_is_new_and_alt_a_goes_there(tmp_path: Path) -> None:
     async with MemoryRelay() as relay, relay.client("blue") as blue, screen_of(relay, tmp_path) as red:
         room = await in_a_room(red, blue)
-        await red.types("/new attic")
-        await red.shows("attic is open")
+        await red.opens("attic")
         for number in range(3):
             await blue.room(room).send(f"message {number}")
         await red.shows("friends 3")
@@ -93,10 +92,7 @@ async def test_a_long_history_is_loaded_page_by_page_and_stays_in_its_place(tmp_
 
 async def test_who_reads_earlier_messages_is_not_moved_by_new_ones(tmp_path: Path) -> None:
     async with MemoryRelay() as relay, relay.client("blue") as blue, screen_of(relay, tmp_path) as red:
-        room = await in_a_room(red, blue)
-        for number in range(60):
-            await blue.room(room).send(f"message {number}.")
-        await red.shows("message 59.")
+        room = await in_a_room(red, blue, *(f"message {number}." for number in range(60)))
         red.main.messages.focus()
         await red.pilot.press("pageup", "pageup")
         await red.until(lambda: not red.main.messages.is_at_end)
@@ -112,10 +108,7 @@ async def test_who_reads_earlier_messages_is_not_moved_by_new_ones(tmp_path: Pat
 
 async def test_a_list_that_gets_smaller_goes_on_showing_the_newest_message(tmp_path: Path) -> None:
     async with MemoryRelay() as relay, relay.client("blue") as blue, screen_of(relay, tmp_path) as red:
-        room = await in_a_room(red, blue)
-        for number in range(40):
-            await blue.room(room).send(f"message {number}.")
-        await red.shows("message 39.")
+        await in_a_room(red, blue, *(f"message {number}." for number in range(40)))
         await red.pilot.press("/")
         await red.until(lambda: red.main.completions.display)
         await red.shows("message 39.")
@@ -127,9 +120,7 @@ async def test_a_list_that_gets_smaller_goes_on_showing_the_newest_message(tmp_p
 
 async def test_an_edited_message_is_shown_as_it_is_now(tmp_path: Path) -> None:
     async with MemoryRelay() as relay, relay.client("blue") as blue, screen_of(relay, tmp_path) as red:
-        room = await in_a_room(red, blue)
-        await blue.room(room).send("at five")
-        await red.shows("at five")
+        room = await in_a_room(red, blue, "at five")
         blue.edit(room, blue.find_message(room, "", own=True).id, "at six")
         await red.shows("at six")
         assert "at five" not in red.text
@@ -204,8 +195,7 @@ async def test_exit_leaves_and_others_are_told(tmp_path: Path) -> None:
 
 async def test_nothing_is_kept_of_screens_that_were_closed(tmp_path: Path) -> None:
     async with MemoryRelay() as relay, screen_of(relay, tmp_path) as red:
-        await red.types("/new friends")
-        await red.shows("friends is open")
+        await red.opens("friends")
         counts = []
         for _ in range(4):
             for key in ("f1", "alt+s", "alt+o"):

@@ -75,8 +75,7 @@ async def test_this_room_only_and_all_rooms(tmp_path: Path) -> None:
     async with MemoryRelay() as relay, relay.client("blue") as blue, screen_of(relay, tmp_path) as red:
         room = await in_a_room(red, blue)
         await said(red, blue, room, "a boat of friends")
-        await red.types("/new attic")
-        await red.shows("attic is open")
+        await red.opens("attic")
         await red.types("a boat of the attic")
         await red.shows("  a boat of the attic")
         await searching(red, "boat")

@@ -37,8 +37,7 @@ async def info_of(red: Screen) -> RoomInfo:
 
 async def test_the_settings_of_a_room_are_shown_and_changed(tmp_path: Path) -> None:
     async with MemoryRelay() as relay, screen_of(relay, tmp_path, TALL) as red:
-        await red.types("/new [b]attic")
-        await red.shows("[b]attic is open")
+        await red.opens("[b]attic")
         await in_settings(red)
         await red.shows("is called: [b]attic")
         await choose(red, "title")
@@ -97,8 +96,7 @@ async def test_what_a_member_cannot_change_is_marked_and_refused_in_words(tmp_pa
 
 async def test_escape_stops_writing_and_changes_nothing(tmp_path: Path) -> None:
     async with MemoryRelay() as relay, screen_of(relay, tmp_path, TALL) as red:
-        await red.types("/new attic")
-        await red.shows("attic is open")
+        await red.opens("attic")
         screen = await in_settings(red)
         await red.shows("is called: attic")
         await choose(red, "title")
@@ -129,8 +127,7 @@ async def test_a_theme_is_chosen_at_once_and_told(tmp_path: Path) -> None:
 
 async def test_it_fits_a_small_terminal(tmp_path: Path) -> None:
     async with MemoryRelay() as relay, screen_of(relay, tmp_path, (40, 15)) as red:
-        await red.types("/new attic")
-        await red.shows("attic is open")
+        await red.opens("attic")
         screen = SettingsScreen(red.main.talk)
         red.pilot.app.push_screen(screen)
         await red.shows("is called: attic")

@@ -112,9 +112,7 @@ async def test_without_colours_what_is_chosen_is_still_seen(
 ) -> None:
     monkeypatch.setenv("NO_COLOR", "1")
     async with MemoryRelay() as relay, relay.client("blue") as blue, screen_of(relay, tmp_path) as red:
-        room = await in_a_room(red, blue)
-        await blue.room(room).send("look")
-        await red.shows("look")
+        await in_a_room(red, blue, "look")
         await red.pilot.press("alt+m")
         await red.until(lambda: bool(red.main.messages.chosen))
         styles = _drawn_styles(red)

@@ -45,9 +45,7 @@ async def test_one_key_answers_the_last_message_or_corrects_ones_own(tmp_path: P
 
 async def test_only_ones_own_message_can_be_edited(tmp_path: Path) -> None:
     async with MemoryRelay() as relay, relay.client("blue") as blue, screen_of(relay, tmp_path) as red:
-        room = await in_a_room(red, blue)
-        await blue.room(room).send("mine")
-        await red.shows("mine")
+        await in_a_room(red, blue, "mine")
         await red.pilot.press("alt+m", "e")
         await red.shows("only blue can edit this message")
         assert red.main.composer.text == ""
@@ -88,8 +86,7 @@ async def test_names_emoji_and_commands_are_completed(tmp_path: Path) -> None:
 
 async def test_tab_while_writing_leaves_the_text_alone(tmp_path: Path) -> None:
     async with MemoryRelay() as relay, screen_of(relay, tmp_path) as red:
-        await red.types("/new friends")
-        await red.shows("friends is open")
+        await red.opens("friends")
         red.type_ahead(*"said", "tab", *" by me", "enter")
         await red.shows("said by me")
 
@@ -101,8 +98,7 @@ async def test_what_is_typed_behind_the_key_of_another_screen_is_not_said(
     tmp_path: Path, keys: tuple[str, ...]
 ) -> None:
     async with MemoryRelay() as relay, screen_of(relay, tmp_path) as red:
-        await red.types("/new friends")
-        await red.shows("friends is open")
+        await red.opens("friends")
         red.type_ahead(*keys, *"secret", "enter")
         await red.until(  # the palette finds something to do by these letters, and does it
             lambda: (
@@ -118,8 +114,7 @@ async def test_what_is_typed_behind_the_key_of_another_screen_is_not_said(
 
 async def test_what_is_typed_behind_backspace_is_there_after_it(tmp_path: Path) -> None:
     async with MemoryRelay() as relay, screen_of(relay, tmp_path) as red:
-        await red.types("/new friends")
-        await red.shows("friends is open")
+        await red.opens("friends")
         red.type_ahead(*"firsd", "backspace", "t", "left", "left", "X", "home", "Y", "end", "enter")
         await red.shows("  YfirXst")
         red.type_ahead("ctrl+t", *"atx", "backspace", *"t", "escape", *"back")
@@ -129,8 +124,7 @@ async def test_what_is_typed_behind_backspace_is_there_after_it(tmp_path: Path) 
 async def test_lines_typed_before_are_called_back(tmp_path: Path) -> None:
     async with MemoryRelay() as relay:
         async with screen_of(relay, tmp_path) as red:
-            await red.types("/new friends")
-            await red.shows("friends is open")
+            await red.opens("friends")
             await red.types("first")
             await red.shows("  first")
         async with screen_of(relay, tmp_path) as red:
@@ -156,8 +150,7 @@ async def test_a_link_that_was_typed_is_not_kept(tmp_path: Path) -> None:
 
 async def test_ctrl_c_empties_the_line_before_what_is_typed_next(tmp_path: Path) -> None:
     async with MemoryRelay() as relay, screen_of(relay, tmp_path) as red:
-        await red.types("/new friends")
-        await red.shows("friends is open")
+        await red.opens("friends")
         red.type_ahead(*"never", "ctrl+c", *"said", "enter")
         await red.shows("  said")
         assert "never" not in red.text
@@ -171,8 +164,7 @@ async def test_a_command_that_takes_its_time_is_named_and_cancelled(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     async with MemoryRelay() as relay, screen_of(relay, tmp_path) as red:
-        await red.types("/new friends")
-        await red.shows("friends is open")
+        await red.opens("friends")
         relay.freeze()
         await red.types("/invite blue")
         await red.shows("running: /invite blue")
@@ -201,8 +193,7 @@ async def test_the_composer_grows_to_a_third(tmp_path: Path) -> None:
 async def test_what_was_deleted_in_one_room_is_not_undone_in_another(tmp_path: Path) -> None:
     async with MemoryRelay() as relay, screen_of(relay, tmp_path) as red:
         for title in ("attic", "cellar"):
-            await red.types(f"/new {title}")
-            await red.shows(f"{title} is open")
+            await red.opens(title)
         cellar = red.main.talk.room
         await red.pilot.press(*"secret", "ctrl+u")
         await red.until(lambda: not red.main.composer.text)

@@ -178,8 +178,7 @@ async def test_of_two_keys_of_one_name_the_user_chooses(tmp_path: Path) -> None:
 
 async def test_the_own_key_is_only_shown(tmp_path: Path) -> None:
     async with MemoryRelay() as relay, screen_of(relay, tmp_path) as red:
-        await red.types("/new friends")
-        await red.shows("friends is open")
+        await red.opens("friends")
         await comparing(red)
         await red.shows("red  you")
         await red.pilot.press("enter")
